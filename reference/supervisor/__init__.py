@@ -1,0 +1,8 @@
+"""Managed proxies: a pure core that decides, a world that acts, a runner that carries between them.
+
+Map: :mod:`~reference.supervisor.spec` (the vocabulary shared with the agent), :mod:`~reference.supervisor.events`
+(what the core hears and orders), :mod:`~reference.supervisor.core` (the state machine and its rules),
+:mod:`~reference.supervisor.snapshot` (the file that survives the agent, as text), :mod:`~reference.supervisor.world`
+(the port), :mod:`~reference.supervisor.linux` and :mod:`~reference.supervisor.real` (that port on a real machine),
+:mod:`~reference.supervisor.runner` (what the agent holds).
+"""

@@ -1,0 +1,84 @@
+"""The snapshot file as text: what of each proxy must survive the agent (MP-SNAP-002).
+
+The outline is the original's, so that tools which read ``Version``, ``Proxies`` and ``Config.Pid`` go on
+working. Two things differ: what proves an identity is added (``StartTime``, ``BootID``), and secrets are left out
+(the original writes the token and the whole environment; a ``Fingerprint`` serves the same end).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from reference.supervisor.events import Memory
+from reference.supervisor.spec import Process
+
+VERSION = 1
+_MODE_DAEMON = 1
+
+
+class SnapshotError(ValueError):
+    """The text is no snapshot of this version; the message says why and never quotes the content."""
+
+
+def encode(memories: Iterable[Memory]) -> str:
+    """The snapshot's text; entries in the order given."""
+    proxies = {memory.proxy_id: {"Mode": _MODE_DAEMON, "Config": _config(memory)} for memory in memories}
+    return json.dumps({"Version": VERSION, "Proxies": proxies}, indent=2) + "\n"
+
+
+def _config(memory: Memory) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "ProxyID": memory.proxy_id,
+        "Fingerprint": memory.fingerprint,
+        "Starts": memory.starts,
+    }
+    if memory.process is not None:
+        config |= {
+            "Pid": memory.process.pid,
+            "StartTime": memory.process.start_time,
+            "BootID": memory.process.boot_id,
+        }
+    return config
+
+
+def decode(text: str) -> tuple[Memory, ...]:
+    """The entries of a snapshot.
+
+    An entry without proof of identity, such as one of the original's, yields a memory without a process: a pid
+    alone is never trusted. Raises :class:`SnapshotError` when the whole text cannot be used.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise SnapshotError(f"it is not JSON ({error})") from None
+    if not isinstance(document, dict) or document.get("Version") != VERSION:
+        raise SnapshotError(f"unknown snapshot version, expecting {VERSION}")
+    proxies = document.get("Proxies")
+    if not isinstance(proxies, dict):
+        raise SnapshotError("it has no Proxies")
+    return tuple(_memory(proxy_id, entry) for proxy_id, entry in proxies.items())
+
+
+def _memory(proxy_id: str, entry: object) -> Memory:
+    config = entry.get("Config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict):
+        config = {}
+    pid, start_time, starts = (_count(config.get(key)) for key in ("Pid", "StartTime", "Starts"))
+    boot_id, fingerprint = config.get("BootID"), config.get("Fingerprint")
+    process = None
+    # pid 0 means "my own group" to kill(2) and pid 1 is init: neither is ever a proxy.
+    if pid > 1 and start_time > 0 and isinstance(boot_id, str):
+        process = Process(pid=pid, start_time=start_time, boot_id=boot_id)
+    return Memory(
+        proxy_id=proxy_id,
+        process=process,
+        fingerprint=fingerprint if isinstance(fingerprint, str) else "",
+        starts=starts,
+    )
+
+
+def _count(value: object) -> int:
+    """A positive whole number, or 0 for whatever else stands there."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

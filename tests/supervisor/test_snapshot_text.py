@@ -1,0 +1,66 @@
+"""The snapshot: a round trip, no secrets, and nothing taken on trust."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.supervisor.events import Memory
+from reference.supervisor.snapshot import SnapshotError, decode, encode
+from reference.supervisor.spec import Process
+from tests.supervisor.playbook import memory, spec
+
+_processes = st.none() | st.builds(
+    Process, pid=st.integers(2, 2**22), start_time=st.integers(1, 2**40), boot_id=st.text(max_size=36)
+)
+_memories = st.builds(
+    Memory,
+    proxy_id=st.text(min_size=1, max_size=20),
+    process=_processes,
+    fingerprint=st.text(max_size=8),
+    starts=st.integers(0, 10**6),
+)
+
+
+@given(st.lists(_memories, unique_by=lambda m: m.proxy_id).map(tuple))
+def test_what_is_written_is_read_again(memories: tuple[Memory, ...]) -> None:
+    assert decode(encode(memories)) == memories
+
+
+def test_the_outline_is_the_originals() -> None:
+    document = json.loads(encode((memory(spec(), 100),)))
+    assert document["Version"] == 1
+    assert document["Proxies"]["web-proxy"]["Mode"] == 1
+    assert document["Proxies"]["web-proxy"]["Config"]["Pid"] == 100
+
+
+def test_the_token_is_not_in_it() -> None:
+    assert "secret-token" not in encode((memory(spec(token="secret-token")),))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"Version": 2, "Proxies": {}}', '{"Version": 1}'])
+def test_what_is_no_snapshot_is_refused(text: str) -> None:
+    with pytest.raises(SnapshotError):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"Pid": 4711},
+        {"Pid": 0, "StartTime": 5, "BootID": "b"},
+        {"Pid": 1, "StartTime": 5, "BootID": "b"},
+        {"Pid": -1, "StartTime": 5, "BootID": "b"},
+        {"Pid": True, "StartTime": 5, "BootID": "b"},
+        {"Pid": "4711", "StartTime": 5, "BootID": "b"},
+        {"Pid": 4711, "StartTime": None, "BootID": "b"},
+    ],
+)
+def test_an_entry_that_proves_no_identity_names_no_process(config: dict[str, Any]) -> None:
+    text = json.dumps({"Version": 1, "Proxies": {"web-proxy": {"Mode": 1, "Config": config}}})
+    assert [m.process for m in decode(text)] == [None]
