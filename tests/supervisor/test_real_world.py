@@ -22,6 +22,9 @@ from reference.supervisor.spec import ProxySpec, ProxyState, ProxyStatus, Timing
 DEADLINE = 30.0
 QUICK = Timings(quick_starts=100, stop_grace=0.3, kill_retry=0.2)
 
+#: A token finds its proxies again, so tests that run at the same time must not share one.
+TOKEN = f"token-of-{os.getpid()}"
+
 #: Waits for a signal; `stubborn` ignores the polite one, `parent` leaves a child in its group.
 SCRIPT = """
 import os, signal, subprocess, sys
@@ -35,9 +38,7 @@ signal.pause()
 """
 
 
-def spec(
-    mode: str = "polite", *extra: str, token: str = "5eab-token", proxy_id: str = "web-proxy"
-) -> ProxySpec:
+def spec(mode: str = "polite", *extra: str, token: str = TOKEN, proxy_id: str = "web-proxy") -> ProxySpec:
     command = (sys.executable, "-c", SCRIPT, mode, *extra)
     return ProxySpec(proxy_id=proxy_id, token=token, command=command, environment=(("HOME", "/"),))
 
@@ -161,7 +162,7 @@ def test_a_proxy_leads_its_own_session_and_has_its_files(tmp_path: Path) -> None
         environment = linux.environment(pid)
         assert environment is not None
         assert environment["CONNECT_PROXY_ID"] == "web-proxy"
-        assert environment["CONNECT_PROXY_TOKEN"] == "5eab-token"
+        assert environment["CONNECT_PROXY_TOKEN"] == TOKEN
         agent.proxies.remove("web-proxy")
         await agent.gone()
         assert not (tmp_path / "proxy/pids/web-proxy.pid").exists()
