@@ -1,0 +1,16 @@
+"""Takes its proxies along when it is asked to end, although it has a data directory."""
+
+from __future__ import annotations
+
+from reference.supervisor.runner import ManagedProxies
+
+BREAKS = frozenset({"lifecycle/decoupled/01"})
+
+
+def install() -> None:
+    honest = ManagedProxies.shut_down
+
+    async def shut_down(self: ManagedProxies, *, stop: bool) -> None:
+        await honest(self, stop=True)
+
+    ManagedProxies.shut_down = shut_down  # type: ignore[method-assign]
