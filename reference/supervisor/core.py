@@ -10,7 +10,7 @@ Rules
 4.  A process started from an equal spec is kept. One started from another spec is stopped, then replaced.
 5.  Stopping is SIGINT, a grace period, SIGKILL; SIGKILL is repeated and reported until the process is gone.
 6.  An unwanted proxy is stopped, then forgotten: pid file, snapshot entry and status go together.
-7.  What only the snapshot names, once all definitions are known, is unwanted.
+7.  What an earlier agent ran and nobody defines, once all definitions are known, is unwanted.
 8.  While the agent refuses to run proxies, none is started, and one that still runs is stopped.
 9.  When the agent takes its proxies along, every proxy is unwanted and nothing is started again.
 10. Input that the rules do not foresee raises :class:`IllegalEvent` and changes nothing.

@@ -18,9 +18,10 @@ class Timer(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What the snapshot says of one proxy: the process that ran for it, and how often it was started lately.
+    """What is known of one proxy of an earlier agent: its process, and how often it was started lately.
 
-    ``fingerprint`` stands for the spec it was started from, without its secrets.
+    ``fingerprint`` stands for the spec it was started from; it is empty when the process was found by a search
+    and not by the snapshot, and then the process itself must be asked.
     """
 
     proxy_id: str
@@ -34,7 +35,7 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """The snapshot names this proxy. Comes before any definition."""
+    """An earlier agent ran this proxy. Comes before any definition."""
 
     memory: Memory
 
@@ -127,7 +128,7 @@ Event = (
 
 @dataclass(frozen=True, kw_only=True)
 class Seek:
-    """Look for a live process of this proxy: the remembered one, or one that carries its id and token."""
+    """Find out whether the remembered process still lives, and whether it runs what ``spec`` says."""
 
     proxy_id: str
     spec: ProxySpec | None

@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ _log = logging.getLogger("agent/proxy")
 
 _PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
 _PR_SET_PDEATHSIG = 1
+#: In the environment of each proxy: the id of the agent that it belongs to, whatever becomes of the agent's files.
+_AGENT_VARIABLE = "CONNECT_PROXY_AGENT_ID"
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,16 @@ class _Watched:
 class RealWorld:
     """Carries out commands on this machine. Lives in the thread of its event loop."""
 
-    def __init__(self, *, data_dir: Path | None, post: Post, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, *, data_dir: Path | None, agent_id: str, post: Post, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._root = None if data_dir is None else data_dir / "proxy"
+        self._agent_id = agent_id
         self._post = post
         self._loop = loop
         self._boot = linux.boot_id()
         self._watched: dict[str, _Watched] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._strays: dict[tuple[str, str], Process] = {}
         self._actions: dict[type[ev.Command], Callable[[ev.Command], None]] = {
             ev.Seek: self._seek,
             ev.Spawn: self._spawn,
@@ -84,11 +88,24 @@ class RealWorld:
     # --- what was before ---------------------------------------------------------------------------------
 
     def remember(self) -> tuple[ev.Memory, ...]:
-        """Read the snapshot, and look once for processes of ours that it may not know."""
+        """Read the snapshot, and look for living proxies of ours that it does not know.
+
+        They are what was started in the moment before a crash, or while the disk was full, or whose snapshot is
+        lost. Their environment names the agent that started them.
+        """
         if self._root is None:
             return ()
-        self._strays = self._find_strays()
-        path = self._root / "snapshot.json"
+        memories = {memory.proxy_id: memory for memory in self._read_snapshot(self._root / "snapshot.json")}
+        for proxy_id, process in self._find_ours():
+            memory = memories.get(proxy_id)
+            if memory is None or memory.process is None or not self._lives(memory.process):
+                starts = memory.starts if memory else 1
+                memories[proxy_id] = ev.Memory(
+                    proxy_id=proxy_id, process=process, fingerprint="", starts=starts
+                )
+        return tuple(memories.values())
+
+    def _read_snapshot(self, path: Path) -> tuple[ev.Memory, ...]:
         try:
             memories = snapshot.decode(_read_regular(path))
         except FileNotFoundError:
@@ -102,44 +119,33 @@ class RealWorld:
         # After a reboot none of those processes can exist, and their crashes are forgiven.
         return tuple(m for m in memories if m.process is None or m.process.boot_id == self._boot)
 
-    def _find_strays(self) -> dict[tuple[str, str], Process]:
-        """Live processes that carry a proxy's id and token, which only the agent that started them knew.
-
-        They are how a proxy is found again that was started in the moment before a crash, or whose snapshot is
-        lost.
-        """
-        strays: dict[tuple[str, str], Process] = {}
+    def _find_ours(self) -> Iterator[tuple[str, Process]]:
         for pid in linux.pids():
             environment = linux.environment(pid)
-            if not environment or "CONNECT_PROXY_TOKEN" not in environment:
+            if not environment or environment.get(_AGENT_VARIABLE) != self._agent_id:
                 continue
             process, found = linux.identify(pid, self._boot), linux.stat(pid)
             # A proxy leads its session; its children carry the same environment and do not.
             if process is not None and found is not None and found.session == pid:
-                key = (environment.get("CONNECT_PROXY_ID", ""), environment["CONNECT_PROXY_TOKEN"])
-                strays[key] = process
-        return strays
+                yield environment.get("CONNECT_PROXY_ID", ""), process
+
+    def _lives(self, process: Process) -> bool:
+        return linux.identify(process.pid, self._boot) == process
 
     def _seek(self, command: ev.Command) -> None:
         assert isinstance(command, ev.Seek)
         spec, memory = command.spec, command.memory
-        if (
-            memory is not None
-            and memory.process is not None
-            and self._watch(command.proxy_id, memory.process)
-        ):
-            current = spec is not None and fingerprint(spec) == memory.fingerprint
-            self._answer_sought(command.proxy_id, memory.process, current)
+        process = memory.process if memory else None
+        if process is None or memory is None or not self._watch(command.proxy_id, process):
+            self._post(ev.Sought(proxy_id=command.proxy_id, process=None, current=False))
             return
-        if spec is not None:
-            stray = self._strays.pop((spec.proxy_id, spec.token), None)
-            if stray is not None and self._watch(command.proxy_id, stray):
-                self._answer_sought(command.proxy_id, stray, _runs(stray.pid, spec))
-                return
-        self._answer_sought(command.proxy_id, None, False)
-
-    def _answer_sought(self, proxy_id: str, process: Process | None, current: bool) -> None:
-        self._post(ev.Sought(proxy_id=proxy_id, process=process, current=current))
+        if spec is None:
+            current = False
+        elif memory.fingerprint:
+            current = fingerprint(spec) == memory.fingerprint
+        else:
+            current = _runs(process.pid, spec)
+        self._post(ev.Sought(proxy_id=command.proxy_id, process=process, current=current))
 
     # --- processes ---------------------------------------------------------------------------------------
 
@@ -148,7 +154,11 @@ class RealWorld:
         spec = command.spec
         program = spec.command[0]
         environment = dict(spec.environment)
-        environment |= {"CONNECT_PROXY_ID": spec.proxy_id, "CONNECT_PROXY_TOKEN": spec.token}
+        environment |= {
+            "CONNECT_PROXY_ID": spec.proxy_id,
+            "CONNECT_PROXY_TOKEN": spec.token,
+            _AGENT_VARIABLE: self._agent_id,
+        }
         output: tuple[IO[bytes], ...] = ()
         try:
             output = self._open_logs(spec.proxy_id)
@@ -300,6 +310,7 @@ def _runs(pid: int, spec: ProxySpec) -> bool:
     tail = actual[len(actual) - len(rest) :] if rest else ()
     environment = linux.environment(pid) or {}
     wanted = {name: value for name, value in spec.environment if name not in VOLATILE}
+    wanted["CONNECT_PROXY_TOKEN"] = spec.token
     return program in actual and tail == tuple(rest) and wanted.items() <= environment.items()
 
 

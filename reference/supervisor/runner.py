@@ -66,20 +66,23 @@ class Runner:
 class ManagedProxies:
     """Keeps the defined proxies running. Used from the thread of one event loop.
 
-    ``refusal`` is why no proxy may be started, or ``None``; ``on_change`` hears of each new status, and of a
-    forgotten proxy by id with ``None``.
+    ``agent_id`` is as lasting as ``data_dir``: it marks the proxies that are this agent's. ``refusal`` is why no
+    proxy may be started, or ``None``; ``on_change`` hears of each new status, and of a forgotten proxy by id with
+    ``None``.
     """
 
     def __init__(
         self,
         *,
         data_dir: Path | None,
+        agent_id: str,
         refusal: str | None = None,
         timings: Timings | None = None,
         on_change: Callable[[str, ProxyStatus | None], None] | None = None,
     ) -> None:
         self._core = Supervisor(refusal=refusal, timings=timings)
         self._data_dir = data_dir
+        self._agent_id = agent_id
         self._on_change = on_change
         self._runner: Runner
         self._idle = asyncio.Event()
@@ -89,7 +92,9 @@ class ManagedProxies:
         loop = asyncio.get_running_loop()
         self._runner = Runner(
             self._core,
-            world=lambda post: RealWorld(data_dir=self._data_dir, post=post, loop=loop),
+            world=lambda post: RealWorld(
+                data_dir=self._data_dir, agent_id=self._agent_id, post=post, loop=loop
+            ),
             on_change=self._report,
         )
         self._runner.remember()

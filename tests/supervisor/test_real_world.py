@@ -22,8 +22,7 @@ from reference.supervisor.spec import ProxySpec, ProxyState, ProxyStatus, Timing
 DEADLINE = 30.0
 QUICK = Timings(quick_starts=100, stop_grace=0.3, kill_retry=0.2)
 
-#: A token finds its proxies again, so tests that run at the same time must not share one.
-TOKEN = f"token-of-{os.getpid()}"
+TOKEN = "5eab-token"
 
 #: Waits for a signal; `stubborn` ignores the polite one, `parent` leaves a child in its group.
 SCRIPT = """
@@ -46,11 +45,11 @@ def spec(mode: str = "polite", *extra: str, token: str = TOKEN, proxy_id: str = 
 class Observed:
     """A supervisor and what it reported, to be awaited."""
 
-    def __init__(self, data_dir: Path | None, *, refusal: str | None = None) -> None:
+    def __init__(self, data_dir: Path | None, *, agent_id: str, refusal: str | None = None) -> None:
         self.reports: list[tuple[str, ProxyStatus | None]] = []
         self._news = asyncio.Event()
         self.proxies = ManagedProxies(
-            data_dir=data_dir, refusal=refusal, timings=QUICK, on_change=self._heard
+            data_dir=data_dir, agent_id=agent_id, refusal=refusal, timings=QUICK, on_change=self._heard
         )
 
     def _heard(self, proxy_id: str, status: ProxyStatus | None) -> None:
@@ -85,7 +84,7 @@ def run(story: Callable[[Start], Awaitable[None]]) -> None:
     agents: list[Observed] = []
 
     async def start(data_dir: Path | None, *specs: ProxySpec, refusal: str | None = None) -> Observed:
-        agent = Observed(data_dir, refusal=refusal)
+        agent = Observed(data_dir, agent_id=str(data_dir), refusal=refusal)
         await agent.proxies.start()
         agents.append(agent)
         for wanted in specs:
@@ -242,7 +241,7 @@ def test_a_damaged_snapshot_loses_no_proxy(tmp_path: Path, damage: str) -> None:
     run(story)
 
 
-def test_a_proxy_found_by_its_token_is_replaced_when_its_command_changed(
+def test_a_proxy_found_without_a_snapshot_is_replaced_when_its_command_changed(
     tmp_path: Path,
 ) -> None:
     async def story(start: Start) -> None:
@@ -275,15 +274,42 @@ def test_a_strangers_pid_is_neither_adopted_nor_signalled(tmp_path: Path) -> Non
     run(story)
 
 
-def test_a_proxy_from_before_a_reboot_is_not_looked_for(tmp_path: Path) -> None:
+def test_a_proxy_found_without_a_snapshot_and_wanted_by_nobody_is_stopped(tmp_path: Path) -> None:
     async def story(start: Start) -> None:
         agent = await start(tmp_path, spec())
         pid = await agent.running()
         await agent.proxies.shut_down(stop=False)
-        path = tmp_path / "proxy/snapshot.json"
-        path.write_text(path.read_text().replace(linux.boot_id(), "another-boot"))
-        # Another token, as its own environment would prove the process to be ours all the same.
-        successor = await start(tmp_path, spec(token="another"))
+        (tmp_path / "proxy/snapshot.json").unlink()
+        successor = await start(tmp_path)
+        await successor.gone()
+        await wait_for_exit(pid)
+
+    run(story)
+
+
+def test_the_proxy_of_another_agent_is_left_alone(tmp_path: Path) -> None:
+    async def story(start: Start) -> None:
+        ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+        other = await start(theirs, spec())
+        pid = await other.running()
+        agent = await start(ours, spec())
+        assert await agent.running() != pid
+        agent.proxies.remove("web-proxy")
+        await agent.gone()
+        assert other.proxies.status()["web-proxy"].pid == pid
+
+    run(story)
+
+
+def test_a_snapshot_from_before_a_reboot_names_no_process(tmp_path: Path) -> None:
+    async def story(start: Start) -> None:
+        agent = await start(tmp_path / "before", spec())
+        pid = await agent.running()
+        await agent.proxies.shut_down(stop=False)
+        text = (tmp_path / "before/proxy/snapshot.json").read_text()
+        (tmp_path / "after/proxy").mkdir(parents=True)
+        (tmp_path / "after/proxy/snapshot.json").write_text(text.replace(linux.boot_id(), "another-boot"))
+        successor = await start(tmp_path / "after", spec())
         assert await successor.running() != pid
         assert linux.identify(pid, "") is not None
 
@@ -341,7 +367,8 @@ import asyncio, sys
 from reference.supervisor.runner import ManagedProxies
 from reference.supervisor.spec import ProxySpec
 async def main():
-    proxies = ManagedProxies(data_dir=None, on_change=lambda _, s: s and s.pid and print(s.pid, flush=True))
+    tell = lambda _, status: status and status.pid and print(status.pid, flush=True)
+    proxies = ManagedProxies(data_dir=None, agent_id="a", on_change=tell)
     await proxies.start()
     command = (sys.executable, "-c", "import signal; signal.pause()")
     proxies.define(ProxySpec(proxy_id="web-proxy", token="t", command=command))
