@@ -89,7 +89,9 @@ class AgentConfig:
     """Everything that one agent was told, after files, directories, ``-hcl`` and flags were merged.
 
     ``data_dir`` is ``None`` only in ``-dev`` mode without ``-data-dir``: then nothing is stored, proxies
-    write no log and end with the agent. ``http_port`` of -1 turns the API off, and managed proxies with it.
+    write no log and end with the agent. ``http_port`` of -1 turns the API off, and managed proxies with it;
+    ``proxy_min_port`` and ``proxy_max_port`` of -1 leave every proxy to its ``bind_port`` (MP-PORT-006).
+    ``advertise_addr`` is never a wildcard: it is where others reach this node when ``bind_addr`` is one.
     """
 
     node_name: str
@@ -97,6 +99,8 @@ class AgentConfig:
     dev_mode: bool = False
     data_dir: Path | None = None
     bind_addr: str = "127.0.0.1"
+    advertise_addr: str = "127.0.0.1"
+    #: Where the HTTP API listens: ``addresses.http``, else ``client_addr``.
     client_addr: str = "127.0.0.1"
     http_port: int = 8500
     dns_port: int = 8600

@@ -158,6 +158,8 @@ class _Story:
         return Habits(start_fails=0.0, crashes=0.0) if self._calm else Habits()
 
     def _heard(self, proxy_id: str, status: ProxyStatus | None) -> None:
+        if status is not None and status.state is ProxyState.STARTING:
+            self._down_since.pop(proxy_id, None)  # each attempt has a patience of its own
         if status is None or status.state in (ProxyState.BACKOFF, ProxyState.KILLING):
             self.machine.note(f"{proxy_id} is {'forgotten' if status is None else status.state}")
 
