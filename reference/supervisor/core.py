@@ -6,7 +6,7 @@ Rules
 2.  A proxy never has two processes. A new one is started only when the old one is known to be gone; on the
     first definition the world is asked whether one is still running (:class:`~.events.Seek`).
 3.  Starts one to three follow at once, later ones wait 2, 4, 8 ... 60 s; a run of ten seconds resets the count.
-    The count is in the snapshot: a restart of the agent is no way out of the back-off.
+    Count and wait are in the snapshot: a restart of the agent neither ends a back-off nor begins it anew.
 4.  A process started from an equal spec is kept. One started from another spec is stopped, then replaced.
 5.  Stopping is SIGINT, a grace period, SIGKILL; SIGKILL is repeated and reported until the process is gone.
 6.  An unwanted proxy is stopped, then forgotten: pid file, snapshot entry and status go together.
@@ -47,6 +47,7 @@ class _Managed:
     running_since: float = 0.0
     reason: str = ""
     timer: ev.Timer | None = None
+    retry_at: float | None = None
 
 
 _S = ProxyState
@@ -174,6 +175,7 @@ class Supervisor:
     def _sought(self, proxy: _Managed, event: ev.Sought) -> None:
         if proxy.memory is not None:
             proxy.starts = proxy.memory.starts
+            proxy.retry_at = proxy.memory.retry_at
         if event.process is None:
             self._start_after_delay(proxy)
             return
@@ -253,15 +255,19 @@ class Supervisor:
             self._enter(proxy, _S.REFUSED, self._refusal)
             return
         delay = self._timings.delay_before(proxy.starts + 1)
-        if delay == 0.0:
+        if proxy.retry_at is not None:
+            delay = min(delay, proxy.retry_at - self._now)
+        if delay <= 0.0:
             self._start(proxy)
             return
+        proxy.retry_at = self._now + delay
         self._set_timer(proxy, ev.Timer.RESTART, delay)
         self._enter(proxy, _S.BACKOFF, f"{proxy.reason or 'it exited'}; waiting {delay:g}s before restarting")
 
     def _start(self, proxy: _Managed) -> None:
         assert proxy.wanted is not None
         self._cancel_timer(proxy)
+        proxy.retry_at = None
         proxy.starts += 1
         proxy.fingerprint = fingerprint(proxy.wanted)
         self._enter(proxy, _S.STARTING, proxy.reason)
@@ -318,7 +324,11 @@ def _memory(proxy: _Managed) -> ev.Memory:
     if proxy.state is _S.ADOPTING and proxy.memory is not None:
         return proxy.memory  # not answered yet: what was remembered is still all that is known
     return ev.Memory(
-        proxy_id=proxy.proxy_id, process=proxy.process, fingerprint=proxy.fingerprint, starts=proxy.starts
+        proxy_id=proxy.proxy_id,
+        process=proxy.process,
+        fingerprint=proxy.fingerprint,
+        starts=proxy.starts,
+        retry_at=proxy.retry_at,
     )
 
 

@@ -21,13 +21,15 @@ class Memory:
     """What is known of one proxy of an earlier agent: its process, and how often it was started lately.
 
     ``fingerprint`` stands for the spec it was started from; it is empty when the process was found by a search
-    and not by the snapshot, and then the process itself must be asked.
+    and not by the snapshot, and then the process itself must be asked. ``retry_at`` is when a proxy in back-off was
+    to be started, in monotonic seconds of the same boot.
     """
 
     proxy_id: str
     process: Process | None
     fingerprint: str
     starts: int
+    retry_at: float | None = None
 
 
 # --- events ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ class RealWorld:
         }
 
     def now(self) -> float:
-        return self._loop.time()
+        # The system's clock since boot, which the next agent shares; a loop's own clock may begin anywhere.
+        return time.monotonic()
 
     def execute(self, command: ev.Command) -> None:
         self._actions[type(command)](command)
@@ -107,7 +109,7 @@ class RealWorld:
 
     def _read_snapshot(self, path: Path) -> tuple[ev.Memory, ...]:
         try:
-            memories = snapshot.decode(_read_regular(path))
+            found = snapshot.decode(_read_regular(path))
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeDecodeError, snapshot.SnapshotError) as error:
@@ -117,7 +119,7 @@ class RealWorld:
                 path.replace(aside)
             return ()
         # After a reboot none of those processes can exist, and their crashes are forgiven.
-        return tuple(m for m in memories if m.process is None or m.process.boot_id == self._boot)
+        return found.memories if found.boot_id == self._boot else ()
 
     def _find_ours(self) -> Iterator[tuple[str, Process]]:
         for pid in linux.pids():
@@ -279,7 +281,10 @@ class RealWorld:
     def _persist(self, command: ev.Command) -> None:
         assert isinstance(command, ev.Persist)
         if self._root is not None:
-            self._replace(self._root / "snapshot.json", snapshot.encode(command.memories))
+            self._replace(
+                self._root / "snapshot.json",
+                snapshot.encode(snapshot.Snapshot(boot_id=self._boot, memories=command.memories)),
+            )
 
     def _replace(self, path: Path, text: str) -> None:
         """Write a file so that a crash leaves the old text or the new one, never half of either."""

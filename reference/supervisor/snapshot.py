@@ -8,7 +8,8 @@ working. Two things differ: what proves an identity is added (``StartTime``, ``B
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from reference.supervisor.events import Memory
@@ -22,10 +23,21 @@ class SnapshotError(ValueError):
     """The text is no snapshot of this version; the message says why and never quotes the content."""
 
 
-def encode(memories: Iterable[Memory]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """What was running, and during which boot of the machine: after another boot none of it means anything."""
+
+    boot_id: str
+    memories: tuple[Memory, ...]
+
+
+def encode(snapshot: Snapshot) -> str:
     """The snapshot's text; entries in the order given."""
-    proxies = {memory.proxy_id: {"Mode": _MODE_DAEMON, "Config": _config(memory)} for memory in memories}
-    return json.dumps({"Version": VERSION, "Proxies": proxies}, indent=2) + "\n"
+    proxies = {
+        memory.proxy_id: {"Mode": _MODE_DAEMON, "Config": _config(memory)} for memory in snapshot.memories
+    }
+    document = {"Version": VERSION, "BootID": snapshot.boot_id, "Proxies": proxies}
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _config(memory: Memory) -> dict[str, Any]:
@@ -35,16 +47,14 @@ def _config(memory: Memory) -> dict[str, Any]:
         "Starts": memory.starts,
     }
     if memory.process is not None:
-        config |= {
-            "Pid": memory.process.pid,
-            "StartTime": memory.process.start_time,
-            "BootID": memory.process.boot_id,
-        }
+        config |= {"Pid": memory.process.pid, "StartTime": memory.process.start_time}
+    if memory.retry_at is not None:
+        config["RetryAt"] = memory.retry_at
     return config
 
 
-def decode(text: str) -> tuple[Memory, ...]:
-    """The entries of a snapshot.
+def decode(text: str) -> Snapshot:
+    """Read a snapshot.
 
     An entry without proof of identity, such as one of the original's, yields a memory without a process: a pid
     alone is never trusted. Raises :class:`SnapshotError` when the whole text cannot be used.
@@ -58,24 +68,29 @@ def decode(text: str) -> tuple[Memory, ...]:
     proxies = document.get("Proxies")
     if not isinstance(proxies, dict):
         raise SnapshotError("it has no Proxies")
-    return tuple(_memory(proxy_id, entry) for proxy_id, entry in proxies.items())
+    boot_id = document.get("BootID")
+    if not isinstance(boot_id, str):
+        boot_id = ""
+    memories = tuple(_memory(proxy_id, entry, boot_id) for proxy_id, entry in proxies.items())
+    return Snapshot(boot_id=boot_id, memories=memories)
 
 
-def _memory(proxy_id: str, entry: object) -> Memory:
+def _memory(proxy_id: str, entry: object, boot_id: str) -> Memory:
     config = entry.get("Config") if isinstance(entry, dict) else None
     if not isinstance(config, dict):
         config = {}
     pid, start_time, starts = (_count(config.get(key)) for key in ("Pid", "StartTime", "Starts"))
-    boot_id, fingerprint = config.get("BootID"), config.get("Fingerprint")
+    fingerprint, retry_at = config.get("Fingerprint"), config.get("RetryAt")
     process = None
     # pid 0 means "my own group" to kill(2) and pid 1 is init: neither is ever a proxy.
-    if pid > 1 and start_time > 0 and isinstance(boot_id, str):
+    if pid > 1 and start_time > 0 and boot_id:
         process = Process(pid=pid, start_time=start_time, boot_id=boot_id)
     return Memory(
         proxy_id=proxy_id,
         process=process,
         fingerprint=fingerprint if isinstance(fingerprint, str) else "",
         starts=starts,
+        retry_at=retry_at if isinstance(retry_at, float) and isfinite(retry_at) else None,
     )
 
 

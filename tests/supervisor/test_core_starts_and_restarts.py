@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from reference.supervisor import events as ev
@@ -73,6 +75,24 @@ def test_a_run_of_ten_seconds_resets_the_count_after_a_wait_too() -> None:
     )
     play.wait(10) >> exited(7) << ev.Spawn(spec=WEB)
     assert play.core.status()["web-proxy"].starts == 1
+
+
+def test_a_restarted_agent_waits_only_for_what_is_left_of_a_back_off() -> None:
+    waiting = replace(memory(WEB, None, starts=9), retry_at=107.5)
+    play = Playbook().wait(100)
+    play >> ev.Remembered(memory=waiting)
+    play >> ev.Defined(spec=WEB) << ev.Seek(proxy_id="web-proxy", spec=WEB, memory=waiting)
+    play >> ev.Sought(proxy_id="web-proxy", process=None, current=False)
+    play << ev.SetTimer(proxy_id="web-proxy", timer=ev.Timer.RESTART, seconds=7.5)
+    assert play.snapshot == (waiting,)
+
+
+def test_a_back_off_that_ended_while_no_agent_was_there_is_over() -> None:
+    waiting = replace(memory(WEB, None, starts=9), retry_at=107.5)
+    play = Playbook().wait(200)
+    play >> ev.Remembered(memory=waiting)
+    play >> ev.Defined(spec=WEB) << ev.Seek(proxy_id="web-proxy", spec=WEB, memory=waiting)
+    play >> ev.Sought(proxy_id="web-proxy", process=None, current=False) << ev.Spawn(spec=WEB)
 
 
 def test_a_command_that_cannot_be_executed_is_tried_again_with_the_same_delays() -> None:

@@ -118,7 +118,7 @@ class Machine:
         while self._next_pid in self.processes:
             self._advance_pid()
         process.pid = self._next_pid
-        process.start_time = int((self.time - self.booted_at) / TICK)
+        process.start_time = 1 + int((self.time - self.booted_at) / TICK)
         self.processes[process.pid] = process
         self._advance_pid()
         return process

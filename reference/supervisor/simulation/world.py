@@ -93,12 +93,12 @@ class SimulatedWorld:
         if text is None:
             return ()
         try:
-            memories = snapshot.decode(text)
+            found = snapshot.decode(text)
         except snapshot.SnapshotError as error:
             raise Breach(f"the snapshot cannot be read: {error}") from None
-        if Safeguard.BOOT_ID in self._without:
-            return memories
-        return tuple(m for m in memories if m.process is None or m.process.boot_id == machine.boot)
+        if found.boot_id != machine.boot and Safeguard.BOOT_ID not in self._without:
+            return ()
+        return found.memories
 
     def _identity(self, process: SimulatedProcess) -> Process:
         return Process(pid=process.pid, start_time=process.start_time, boot_id=self._machine.boot)
@@ -129,7 +129,8 @@ class SimulatedWorld:
             case ev.CancelTimer(proxy_id=proxy_id):
                 self._timers.pop(proxy_id, None)
             case ev.Persist(memories=memories):
-                self._replace(SNAPSHOT, snapshot.encode(memories))
+                text = snapshot.encode(snapshot.Snapshot(boot_id=self._machine.boot, memories=memories))
+                self._replace(SNAPSHOT, text)
             case ev.WritePidFile(proxy_id=proxy_id, pid=pid):
                 self._replace(f"{proxy_id}.pid", str(pid))
             case ev.RemovePidFile(proxy_id=proxy_id):
