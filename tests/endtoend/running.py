@@ -66,8 +66,12 @@ class Agent:
             "-config-file",
             str(self.folder / "agent.json"),
         ]
+        # A changed environment is a reason to replace a proxy, and pytest's changes from one moment to the next.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+            )
         eventually(lambda: self.get("/v1/agent/self"), "the agent's answer")
 
     def kill(self) -> None:

@@ -164,6 +164,7 @@ def test_a_blocked_client_and_a_busy_one_outlive_a_killed_agent(mesh: Mesh) -> N
         at_death = echoed[0]
         eventually(lambda: echoed[0] > at_death + 500, "traffic without an agent")
         mesh.agent.start()
+        assert mesh.agent.proxies() == before
         at_return = echoed[0]
         eventually(lambda: echoed[0] > at_return + 500, "traffic under the new agent")
         direct.rpush("parcel", payload)

@@ -1,0 +1,343 @@
+"""The bodies of the API, with the original's field names, order and empty values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from reference.agent.proxies import Managed
+from reference.agent.records import NodeService, Record, Weights, node_service
+from reference.catalog.model import Check, Indexed, Node, Service
+from reference.catalog.store import Instance
+from reference.config.model import Upstream
+from reference.mesh.authority import Root
+from reference.mesh.leaf import Leaf
+
+
+class UpstreamView(Record, kw_only=True):
+    destination_type: str | UnsetType = UNSET
+    destination_namespace: str | UnsetType = UNSET
+    destination_name: str
+    datacenter: str | UnsetType = UNSET
+    local_bind_address: str | UnsetType = UNSET
+    local_bind_port: int | UnsetType = UNSET
+    config: Mapping[str, Any] | UnsetType = UNSET
+
+
+class ManagedView(Record, kw_only=True):
+    exec_mode: str
+    command: Sequence[str]
+    config: Mapping[str, Any] | UnsetType = UNSET
+    upstreams: Sequence[UpstreamView] | UnsetType = UNSET
+
+
+class ConnectView(Record, kw_only=True):
+    native: bool | UnsetType = UNSET
+    proxy: ManagedView | UnsetType = UNSET
+
+
+class DestinationView(Record, kw_only=True):
+    destination_service_name: str
+    destination_service_id: str | UnsetType = UNSET
+    local_service_address: str | UnsetType = UNSET
+    local_service_port: int | UnsetType = UNSET
+    config: Mapping[str, Any] | UnsetType = UNSET
+    upstreams: Sequence[UpstreamView] = ()
+
+
+class AgentService(Record, kw_only=True):
+    kind: str | UnsetType = UNSET
+    id: str
+    service: str
+    tags: Sequence[str] | None
+    meta: Mapping[str, str] | None
+    port: int
+    address: str
+    weights: Weights
+    enable_tag_override: bool = False
+    content_hash: str | UnsetType = UNSET
+    proxy_destination: str | UnsetType = UNSET
+    proxy: DestinationView | UnsetType = UNSET
+    connect: ConnectView | UnsetType = UNSET
+
+
+class ProxyConfig(Record, kw_only=True):
+    proxy_service_id: str
+    target_service_id: str
+    target_service_name: str
+    content_hash: str
+    exec_mode: str
+    command: Sequence[str]
+    config: Mapping[str, Any]
+    upstreams: Sequence[UpstreamView]
+
+
+class CheckView(Record, kw_only=True):
+    node: str
+    check_id: str
+    name: str
+    status: str
+    notes: str
+    output: str
+    service_id: str
+    service_name: str
+    service_tags: Sequence[str] | None
+    definition: Mapping[str, Any]
+    create_index: int = 0
+    modify_index: int = 0
+
+
+class ServiceHealth(Record, kw_only=True):
+    aggregated_status: str
+    service: AgentService | None
+    checks: Sequence[CheckView] | None
+
+
+class NodeView(Record, kw_only=True):
+    id: str
+    node: str
+    address: str
+    datacenter: str
+    tagged_addresses: Mapping[str, str]
+    meta: Mapping[str, str]
+    create_index: int
+    modify_index: int
+
+
+class HealthEntry(Record, kw_only=True):
+    node: NodeView
+    service: NodeService
+    checks: Sequence[CheckView]
+
+
+class CatalogEntry(Record, kw_only=True):
+    id: str
+    node: str
+    address: str
+    datacenter: str
+    tagged_addresses: Mapping[str, str]
+    node_meta: Mapping[str, str]
+    service_kind: str
+    service_id: str
+    service_name: str
+    service_tags: Sequence[str]
+    service_address: str
+    service_weights: Weights
+    service_meta: Mapping[str, str]
+    service_port: int
+    service_enable_tag_override: bool
+    service_proxy_destination: str
+    service_proxy: object
+    service_connect: object
+    create_index: int
+    modify_index: int
+
+
+class RootView(Record, kw_only=True):
+    id: str
+    name: str
+    serial_number: int
+    signing_key_id: str
+    external_trust_domain: str
+    not_before: datetime
+    not_after: datetime
+    root_cert: str
+    intermediate_certs: None = None
+    active: bool = True
+    create_index: int
+    modify_index: int
+
+
+class Roots(Record, kw_only=True):
+    active_root_id: str
+    trust_domain: str
+    roots: Sequence[RootView]
+
+
+class LeafView(Record, kw_only=True):
+    serial_number: str
+    cert_pem: str
+    private_key_pem: str
+    service: str
+    service_uri: str
+    valid_after: datetime
+    valid_before: datetime
+    create_index: int
+    modify_index: int
+
+
+class Authorization(Record, kw_only=True):
+    authorized: bool
+    reason: str
+
+
+def upstream(value: Upstream) -> UpstreamView:
+    """An upstream of a proxy; what is empty is left out."""
+    return UpstreamView(
+        destination_type=value.destination_type or UNSET,
+        destination_namespace=value.destination_namespace or UNSET,
+        destination_name=value.destination_name,
+        datacenter=value.datacenter or UNSET,
+        local_bind_address=value.local_bind_address or UNSET,
+        local_bind_port=value.local_bind_port or UNSET,
+        config=value.config or UNSET,
+    )
+
+
+def agent_service(service: Service, managed: Managed | None) -> AgentService:
+    """A service as the agent lists it; ``managed`` is its managed proxy, never the token (MP-CAT-004)."""
+    target = service.destination
+    connect: ConnectView | UnsetType = UNSET
+    if managed is not None:
+        connect = ConnectView(
+            proxy=ManagedView(
+                exec_mode=managed.proxy.exec_mode,
+                command=managed.proxy.command,
+                config=managed.proxy.config or UNSET,
+                upstreams=[upstream(value) for value in managed.proxy.upstreams] or UNSET,
+            )
+        )
+    elif service.native:
+        connect = ConnectView(native=True)
+    return AgentService(
+        kind=service.kind or UNSET,
+        id=service.id,
+        service=service.name,
+        tags=service.tags,
+        meta=service.meta,
+        port=service.port,
+        address=service.address,
+        weights=Weights(),
+        enable_tag_override=service.enable_tag_override,
+        proxy_destination=UNSET if target is None else target.service_name,
+        proxy=UNSET
+        if target is None
+        else DestinationView(
+            destination_service_name=target.service_name,
+            local_service_address=target.local_address or UNSET,
+            local_service_port=target.local_port or UNSET,
+        ),
+        connect=connect,
+    )
+
+
+def check(value: Check, node: str, *, created: int = 0, modified: int = 0) -> CheckView:
+    """A check as lists show it."""
+    return CheckView(
+        node=node,
+        check_id=value.id,
+        name=value.name,
+        status=value.status,
+        notes=value.notes,
+        output=value.output,
+        service_id=value.service_id,
+        service_name=value.service_name,
+        service_tags=value.service_tags,
+        definition={},
+        create_index=created,
+        modify_index=modified,
+    )
+
+
+def _addresses(node: Node) -> Mapping[str, str]:
+    return {"lan": node.address, "wan": node.address}
+
+
+#: What the original says of each node; there are no segments here.
+NODE_META = {"consul-network-segment": ""}
+
+
+def node(value: Indexed[Node]) -> NodeView:
+    """A node of the catalog."""
+    return NodeView(
+        id=value.value.id,
+        node=value.value.name,
+        address=value.value.address,
+        datacenter=value.value.datacenter,
+        tagged_addresses=_addresses(value.value),
+        meta=NODE_META,
+        create_index=value.created,
+        modify_index=value.modified,
+    )
+
+
+def health_entry(instance: Instance) -> HealthEntry:
+    """An instance as ``/v1/health`` shows it."""
+    service = node_service(instance.service.value)
+    service.tags = service.tags or ()
+    service.create_index = instance.service.created
+    service.modify_index = instance.service.modified
+    name = instance.node.value.name
+    return HealthEntry(
+        node=node(instance.node),
+        service=service,
+        checks=[check(c.value, name, created=c.created, modified=c.modified) for c in instance.checks],
+    )
+
+
+def catalog_entry(instance: Instance) -> CatalogEntry:
+    """An instance as ``/v1/catalog`` shows it."""
+    where, service = instance.node.value, instance.service.value
+    record = node_service(service)
+    return CatalogEntry(
+        id=where.id,
+        node=where.name,
+        address=where.address,
+        datacenter=where.datacenter,
+        tagged_addresses=_addresses(where),
+        node_meta=NODE_META,
+        service_kind=service.kind,
+        service_id=service.id,
+        service_name=service.name,
+        service_tags=service.tags,
+        service_address=service.address,
+        service_weights=record.weights,
+        service_meta=service.meta,
+        service_port=service.port,
+        service_enable_tag_override=service.enable_tag_override,
+        service_proxy_destination="" if service.destination is None else service.destination.service_name,
+        service_proxy=record.proxy,
+        service_connect=record.connect,
+        create_index=instance.service.created,
+        modify_index=instance.service.modified,
+    )
+
+
+def roots(root: Root, trust_domain: str) -> Roots:
+    """The roots of the mesh; never a private key (MP-INT-016)."""
+    return Roots(
+        active_root_id=root.id,
+        trust_domain=trust_domain,
+        roots=[
+            RootView(
+                id=root.id,
+                name=root.name,
+                serial_number=root.serial,
+                signing_key_id=root.signing_key_id,
+                external_trust_domain=root.external_trust_domain,
+                not_before=root.not_before,
+                not_after=root.not_after,
+                root_cert=root.certificate,
+                create_index=root.index,
+                modify_index=root.index,
+            )
+        ],
+    )
+
+
+def leaf(value: Leaf) -> LeafView:
+    """A leaf with its key, for its owner (MP-INT-014)."""
+    return LeafView(
+        serial_number=value.serial,
+        cert_pem=value.certificate,
+        private_key_pem=value.private_key,
+        service=value.service,
+        service_uri=value.uri,
+        valid_after=value.valid_after,
+        valid_before=value.valid_before,
+        create_index=value.created,
+        modify_index=value.index,
+    )

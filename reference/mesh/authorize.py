@@ -1,0 +1,36 @@
+"""May this peer talk to that service? The decision behind ``POST /v1/agent/connect/authorize``. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reference.mesh import spiffe
+
+
+class AuthorizeInputError(ValueError):
+    """The question itself is wrong (MP-INT-018); the text is for the caller."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """The answer, with the reason that the original gives (MP-INT-021)."""
+
+    authorized: bool
+    reason: str
+
+
+def authorize(*, target: str, client_uri: str) -> Decision:
+    """Decide whether the holder of a verified certificate for ``client_uri`` may talk to ``target``.
+
+    The trust domain is not compared: the caller has verified the certificate against the roots of this mesh,
+    which sign for one trust domain only (MP-INT-022). Raises :class:`AuthorizeInputError`.
+    """
+    if not target:
+        raise AuthorizeInputError("Target service must be specified")
+    try:
+        identity = spiffe.parse(client_uri)
+    except spiffe.SpiffeError as error:
+        raise AuthorizeInputError("ClientCertURI not a valid Connect identifier") from error
+    if not isinstance(identity, spiffe.ServiceId):
+        raise AuthorizeInputError("ClientCertURI not a valid Service identifier")
+    return Decision(authorized=True, reason="ACLs disabled, access is allowed by default")

@@ -1,0 +1,109 @@
+"""Leaf certificates, one per service name, made on demand and renewed before they end.
+
+There is no background work: a leaf is renewed when somebody asks for it, or still waits for it, after its renewal
+moment, which lies at random between 60 and 90 percent of its life (MP-CA-010). So nobody ever gets an expired
+leaf, and leaves that nobody asks for cost nothing and are dropped once they have ended.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from reference.catalog.index import IndexClock
+from reference.catalog.watch import Watch
+from reference.mesh.authority import Authority, Clock, private_key_pem, utc_now
+
+#: While somebody waits, the wall clock is looked at this often (s): it may be set, or the machine may have slept.
+_LONGEST_SLEEP = 60.0
+
+
+class LeafNameError(ValueError):
+    """No certificate can be made for this name; the text is the original's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """An issued certificate with its key. ``serial`` is colon-hex, ``index`` grows with each renewal."""
+
+    service: str
+    uri: str
+    serial: str
+    certificate: str
+    private_key: str = field(repr=False)
+    valid_after: datetime
+    valid_before: datetime
+    renew_at: datetime
+    created: int
+    index: int
+
+
+class LeafCache:
+    """The leaves of this agent. Keys are made here and never leave it but to their owners."""
+
+    def __init__(
+        self,
+        authority: Authority,
+        *,
+        life: timedelta,
+        index: IndexClock,
+        watch: Watch,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._authority = authority
+        self._life = life
+        self._index = index
+        self._watch = watch
+        self._clock = clock
+        self._leaves: dict[str, Leaf] = {}
+
+    def current(self, service: str) -> tuple[Leaf, bool]:
+        """The leaf of ``service`` and whether it was there already. Raises :class:`LeafNameError`."""
+        now = self._clock()
+        leaf = self._leaves.get(service)
+        if leaf is not None and now < leaf.renew_at:
+            return leaf, True
+        self._leaves = {name: kept for name, kept in self._leaves.items() if now < kept.valid_before}
+        renewed = self._issue(service, created=None if leaf is None else leaf.created)
+        self._leaves[service] = renewed
+        self._watch.notify(f"leaf/{service}")
+        return renewed, False
+
+    async def wait_for_newer(self, service: str, *, seconds: float) -> None:
+        """Return when the leaf may have changed: it was renewed, has to be, or ``seconds`` passed."""
+        leaf, _ = self.current(service)
+        until_renewal = (leaf.renew_at - self._clock()).total_seconds()
+        await self._watch.wait(f"leaf/{service}", seconds=min(seconds, until_renewal, _LONGEST_SLEEP))
+
+    def _issue(self, service: str, *, created: int | None) -> Leaf:
+        if not service:
+            raise LeafNameError("SPIFFE ID is not in the expected format")
+        uri = self._authority.service_id(service).uri
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = (
+            x509.CertificateSigningRequestBuilder()
+            .subject_name(x509.Name([]))
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        certificate = self._authority.sign(request, life=self._life)
+        index = self._index.advance()
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        serial = certificate.serial_number
+        return Leaf(
+            service=service,
+            uri=uri,
+            serial=serial.to_bytes((serial.bit_length() + 7) // 8, "big").hex(":"),
+            certificate=certificate.public_bytes(serialization.Encoding.PEM).decode(),
+            private_key=private_key_pem(key),
+            valid_after=begin,
+            valid_before=end,
+            renew_at=begin + random.uniform(0.6, 0.9) * (end - begin),
+            created=index if created is None else created,
+            index=index,
+        )

@@ -1,0 +1,326 @@
+"""The agent as a process: how it starts, how it refuses to, how it ends, and what it leaves running."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+T = TypeVar("T")
+DEADLINE = 60.0
+SLEEP = ["/bin/sleep", "1000"]
+
+
+def eventually(look: Callable[[], T | None], what: str) -> T:
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {DEADLINE:g} s")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Agent:
+    """One agent in one folder; may be started several times."""
+
+    def __init__(self, folder: Path, *, dev: bool = False, data: bool = True, **config: Any) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.arguments = (["-dev"] if dev else []) + (["-data-dir", str(folder / "data")] if data else [])
+        self.config: dict[str, Any] = {
+            "bind_addr": "127.0.0.1",
+            "ports": {"http": self.port, "dns": -1},
+            "connect": {"enabled": True, "proxy": {"allow_managed_root": True}},
+            **config,
+        }
+        self.process: subprocess.Popen[str] | None = None
+
+    def define(self, *services: dict[str, Any]) -> None:
+        (self.folder / "agent.json").write_text(json.dumps({**self.config, "services": services}))
+
+    def spawn(self) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "proxyproof",
+            "agent",
+            "-config-file",
+            str(self.folder / "agent.json"),
+        ]
+        self.process = subprocess.Popen(
+            command + self.arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        return self.process
+
+    def start(self) -> None:
+        self.spawn()
+        eventually(lambda: self.get("/v1/agent/self"), "the agent's answer")
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Exit code and output."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, output
+
+    def get(self, path: str) -> Any:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE)
+        except httpx.TransportError:
+            return None
+        return answer.json() if answer.status_code == 200 else None
+
+    def put(self, path: str, body: Any = None) -> httpx.Response:
+        return httpx.put(f"http://127.0.0.1:{self.port}{path}", json=body, timeout=DEADLINE)
+
+    def running(self) -> dict[str, tuple[int, str]]:
+        """Pid and token of each proxy of this agent, by id; the agent's address tells whose it is."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal():
+                continue
+            try:
+                variables = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            pairs = dict(variable.decode(errors="replace").partition("=")[::2] for variable in variables)
+            if pairs.get("CONSUL_HTTP_ADDR") == f"127.0.0.1:{self.port}" and "CONNECT_PROXY_ID" in pairs:
+                found[pairs["CONNECT_PROXY_ID"]] = (int(entry.name), pairs["CONNECT_PROXY_TOKEN"])
+        return found
+
+    def runs(self, *proxy_ids: str) -> dict[str, tuple[int, str]]:
+        """Its proxies, once they are exactly these."""
+
+        def exactly() -> tuple[dict[str, tuple[int, str]]] | None:
+            running = self.running()
+            return (running,) if set(running) == set(proxy_ids) else None
+
+        return eventually(exactly, f"proxies {proxy_ids}")[0]
+
+
+@contextlib.contextmanager
+def agent(folder: Path, **options: Any) -> Iterator[Agent]:
+    """An agent of which nothing is left afterwards."""
+    one = Agent(folder, **options)
+    try:
+        yield one
+    finally:
+        if one.process is not None and one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()
+        for pid, _ in one.running().values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def service(name: str, command: list[str] | None = None, **config: Any) -> dict[str, Any]:
+    proxy = {"command": command or SLEEP, "config": config}
+    return {"name": name, "port": 1, "connect": {"proxy": proxy}}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_proxies_outlive_the_agent_and_are_found_again(tmp_path: Path, number: int) -> None:
+    """MP-LIFE-007, MP-LIFE-008."""
+    with agent(tmp_path) as one:
+        one.define(service("a"), service("b"))
+        one.start()
+        before, ports = one.runs("a-proxy", "b-proxy"), one.get("/v1/agent/services")
+        domain = one.get("/v1/agent/connect/ca/roots")["TrustDomain"]
+        code, output = one.end(number)
+        assert code == 0, output
+        assert one.running() == before
+        one.start()
+        assert one.runs("a-proxy", "b-proxy") == before
+        assert one.get("/v1/agent/services") == ports
+        assert one.get("/v1/agent/connect/ca/roots")["TrustDomain"] == domain
+
+
+def test_what_was_registered_over_http_survives_a_crash(tmp_path: Path) -> None:
+    """MP-API-010."""
+    connect = {
+        "enabled": True,
+        "proxy": {"allow_managed_root": True, "allow_managed_api_registration": True},
+    }
+    with agent(tmp_path, connect=connect) as one:
+        one.define()
+        one.start()
+        body = {"Name": "api", "Port": 7, "Connect": {"Proxy": {"Command": SLEEP}}}
+        assert one.put("/v1/agent/service/register", body).status_code == 200
+        before = one.runs("api-proxy")
+        one.end(signal.SIGKILL)
+        del one.config["connect"]["proxy"]["allow_managed_api_registration"]
+        one.define()
+        one.start()
+        assert one.runs("api-proxy") == before
+        assert one.put("/v1/agent/service/deregister/api").status_code == 200
+        one.runs()
+
+
+def test_a_service_removed_while_the_agent_was_down_leaves_nothing(tmp_path: Path) -> None:
+    """MP-LIFE-011, without the orphan record of quirk 4."""
+    with agent(tmp_path) as one:
+        one.define(service("a"), service("gone"))
+        one.start()
+        before = one.runs("a-proxy", "gone-proxy")
+        one.end(signal.SIGKILL)
+        one.define(service("a"))
+        one.start()
+        assert one.runs("a-proxy")["a-proxy"] == before["a-proxy"]
+        assert set(one.get("/v1/agent/services")) == {"a", "a-proxy"}
+        assert one.get("/v1/catalog/service/gone-proxy") == []
+        assert len(list((tmp_path / "data/proxies").iterdir())) == 1
+        assert len(list((tmp_path / "data/services").iterdir())) == 1
+
+
+def test_without_a_data_directory_proxies_end_with_the_agent(tmp_path: Path) -> None:
+    """MP-LIFE-015."""
+    with agent(tmp_path, dev=True, data=False) as one:
+        one.define(service("a"))
+        one.start()
+        one.runs("a-proxy")
+        code, output = one.end(signal.SIGTERM)
+        assert code == 0
+        assert "[WARN] agent: dev mode disabled persistence, killing all proxies" in output
+        assert one.running() == {}
+        assert {entry.name for entry in tmp_path.iterdir()} == {"agent.json"}
+
+
+def test_leaving_ends_the_agent(tmp_path: Path) -> None:
+    with agent(tmp_path) as one:
+        one.define()
+        one.start()
+        assert one.put("/v1/agent/leave").status_code == 200
+        assert one.process is not None
+        output, _ = one.process.communicate(timeout=DEADLINE)
+        assert one.process.returncode == 0, output
+
+
+def test_reload_applies_what_changed_and_nothing_else(tmp_path: Path) -> None:
+    """MP-LIFE-012, MP-LIFE-013: a changed command restarts with the same token, a changed config does not."""
+    with agent(tmp_path) as one:
+        one.define(service("same"), service("config"), service("command"), service("gone"))
+        one.start()
+        before = one.runs("same-proxy", "config-proxy", "command-proxy", "gone-proxy")
+        one.define(service("same"), service("config", foo="bar"), service("command", ["/bin/sleep", "999"]))
+        assert one.process is not None
+        one.process.send_signal(signal.SIGHUP)
+        after = eventually(
+            lambda: (
+                running
+                if set(running := one.running()) == {"same-proxy", "config-proxy", "command-proxy"}
+                and running["command-proxy"] != before["command-proxy"]
+                else None
+            ),
+            "the reload",
+        )
+        assert after["same-proxy"] == before["same-proxy"]
+        assert after["config-proxy"] == before["config-proxy"]
+        assert after["command-proxy"][1] == before["command-proxy"][1]
+        assert one.get("/v1/agent/connect/proxy/config-proxy")["Config"]["foo"] == "bar"
+
+
+def test_a_broken_file_changes_nothing(tmp_path: Path) -> None:
+    with agent(tmp_path) as one:
+        one.define(service("a"))
+        one.start()
+        before = one.runs("a-proxy")
+        (tmp_path / "agent.json").write_text('{"services": [')
+        answer = one.put("/v1/agent/reload")
+        assert answer.status_code == 500
+        assert "agent.json" in answer.text
+        assert one.running() == before
+        assert set(one.get("/v1/agent/services")) == {"a", "a-proxy"}
+
+
+def test_a_port_in_use_is_named_before_anything_happens(tmp_path: Path) -> None:
+    with agent(tmp_path) as one, socket.create_server(("127.0.0.1", one.port)):
+        one.define(service("a"))
+        output, _ = one.spawn().communicate(timeout=DEADLINE)
+        assert one.process is not None
+        assert one.process.returncode == 1
+        (error,) = [line for line in output.splitlines() if "Error" in line]
+        assert f"127.0.0.1:{one.port}" in error
+        assert "-http-port" in error
+        assert "Traceback" not in output
+        assert not (tmp_path / "data").exists()
+        assert one.running() == {}
+
+
+def test_a_second_agent_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with agent(tmp_path) as first:
+        first.define(service("a"))
+        first.start()
+        before = first.runs("a-proxy")
+        second = Agent(tmp_path)
+        second.define(service("b"))
+        output, _ = second.spawn().communicate(timeout=DEADLINE)
+        assert second.process is not None
+        assert second.process.returncode == 1
+        assert "in use by another agent" in output
+        assert first.running() == before
+
+
+def test_no_port_left_ends_the_start_before_anything_runs(tmp_path: Path) -> None:
+    """MP-PORT-005."""
+    low = free_port()
+    ports = {"http": free_port(), "dns": -1, "proxy_min_port": low, "proxy_max_port": low}
+    with agent(tmp_path, ports=ports) as one:
+        one.port = ports["http"]
+        one.define(service("a"), service("b"))
+        output, _ = one.spawn().communicate(timeout=DEADLINE)
+        assert one.process is not None
+        assert one.process.returncode == 1
+        assert (
+            "==> Error starting agent: failed adding proxy: no port provided for proxy bind_port and none  "
+            f"left in the allocated range [{low}, {low}]" in output
+        )
+        assert list((tmp_path / "data/proxies").iterdir()) == []
+        assert one.running() == {}
+
+
+def test_without_an_api_no_proxy_is_started(tmp_path: Path) -> None:
+    """MP-ENV-005."""
+    with agent(tmp_path, ports={"http": -1, "dns": -1}) as one:
+        one.define(service("a"))
+        process = one.spawn()
+        assert process.stdout is not None
+        expected = "Connect managed proxies are disabled due to providing an invalid HTTP configuration"
+        assert any(expected in line for line in process.stdout)
+        code, _ = one.end(signal.SIGTERM)
+        assert code == 0
+        assert one.running() == {}
+
+
+def test_root_starts_no_proxy_unless_allowed(tmp_path: Path) -> None:
+    """MP-ROOT-001, MP-ROOT-002: and says so where an operator looks."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with agent(tmp_path, connect={"enabled": True}) as one:
+        one.define(service("a"))
+        one.start()
+        notes = one.get("/v1/agent/checks")["service:a-proxy"]["Notes"]
+        assert "connect.proxy.allow_managed_root" in notes
+        assert one.get("/v1/agent/connect/proxy/a-proxy") is not None
+        code, output = one.end(signal.SIGTERM)
+        assert code == 0
+        assert "[WARN] agent/proxy: running as root, will not start managed proxies" in output
+        assert one.running() == {}
+        assert len(list((tmp_path / "data/proxies").iterdir())) == 1

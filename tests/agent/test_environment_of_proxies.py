@@ -1,0 +1,84 @@
+"""The environment and the command that lead a managed proxy back to its agent."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from reference.agent.environment import api_address, builtin_proxy_command, proxy_environment
+from reference.config.model import AgentConfig, LogLevel
+
+
+def config(**changes: object) -> AgentConfig:
+    return AgentConfig(**{"node_name": "n", "http_port": 18500, **changes})  # type: ignore[arg-type]
+
+
+def test_generated_variables_are_the_originals() -> None:
+    """MP-ENV-001, MP-ENV-004."""
+    assert dict(proxy_environment(config(), {})) == {
+        "CONSUL_HTTP_ADDR": "127.0.0.1:18500",
+        "CONSUL_HTTP_TOKEN": "",
+        "CONSUL_HTTP_SSL": "false",
+        "CONSUL_CACERT": "",
+        "CONSUL_CAPATH": "",
+        "CONSUL_CLIENT_CERT": "",
+        "CONSUL_CLIENT_KEY": "",
+        "CONSUL_TLS_SERVER_NAME": "",
+        "CONSUL_HTTP_SSL_VERIFY": "false",
+        "CONSUL_HTTP_AUTH": "",
+    }
+
+
+def test_the_agents_own_environment_wins() -> None:
+    environment = dict(proxy_environment(config(), {"HOME": "/h", "CONSUL_HTTP_TOKEN": "from-agent"}))
+    assert (environment["HOME"], environment["CONSUL_HTTP_TOKEN"]) == ("/h", "from-agent")
+
+
+def test_nothing_leads_a_proxy_to_another_agent() -> None:
+    own = {"CONSUL_HTTP_ADDR": "elsewhere:1", "CONSUL_HTTP_SSL": "true", "CONNECT_PROXY_ID": "other"}
+    environment = dict(proxy_environment(config(), own))
+    assert environment["CONSUL_HTTP_ADDR"] == "127.0.0.1:18500"
+    assert environment["CONSUL_HTTP_SSL"] == "false"
+    assert "CONNECT_PROXY_ID" not in environment
+
+
+def test_a_new_start_by_a_service_manager_looks_the_same_to_proxies() -> None:
+    """Otherwise each start of the agent would restart them (MP-LIFE-014)."""
+    first = proxy_environment(config(), {"A": "1", "INVOCATION_ID": "x", "NOTIFY_SOCKET": "/run/n"})
+    second = proxy_environment(config(), {"A": "1", "INVOCATION_ID": "y"})
+    assert first == second
+    assert first != proxy_environment(config(), {"A": "2"})
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1:18500"),
+        ("0.0.0.0", "127.0.0.1:18500"),
+        ("::", "[::1]:18500"),
+        ("fe80::1", "[fe80::1]:18500"),
+        ("10.1.2.3", "10.1.2.3:18500"),
+    ],
+)
+def test_a_wildcard_becomes_the_loopback_of_its_family(client: str, address: str) -> None:
+    """MP-ENV-003."""
+    assert api_address(config(client_addr=client)) == address
+
+
+@pytest.mark.parametrize(
+    ("program", "start"),
+    [
+        ("/opt/bin/proxyproof", ("/opt/bin/proxyproof",)),
+        ("bin/proxyproof", (os.path.abspath("bin/proxyproof"),)),
+        ("/lib/proxyproof/__main__.py", (sys.executable, "-m", "proxyproof")),
+    ],
+)
+def test_the_built_in_proxy_is_this_program(
+    monkeypatch: pytest.MonkeyPatch, program: str, start: tuple[str, ...]
+) -> None:
+    """MP-CFG-022, MP-LOG-004: with the agent's log level unless that is INFO."""
+    monkeypatch.setattr(sys, "argv", [program, "agent"])
+    assert builtin_proxy_command(LogLevel.INFO) == (*start, "connect", "proxy")
+    assert builtin_proxy_command(LogLevel.DEBUG) == (*start, "connect", "proxy", "-log-level", "DEBUG")
