@@ -7,19 +7,12 @@ import json
 
 from reference.supervisor.spec import ProxySpec
 
-#: Set anew by login sessions, shells and service managers at each start of the agent. Were they counted, every
-#: restart of the agent would restart every proxy, which is what the document promises not to happen (Lifecycle).
+#: Set anew by shells and login sessions. Were they counted, every restart of an agent by hand would replace every
+#: proxy, which is what the document promises not to happen (Lifecycle).
 VOLATILE = frozenset(
     {
         "_",
         "DBUS_SESSION_BUS_ADDRESS",
-        "INVOCATION_ID",
-        "JOURNAL_STREAM",
-        "LISTEN_FDNAMES",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "MANAGERPID",
-        "NOTIFY_SOCKET",
         "OLDPWD",
         "PWD",
         "SHLVL",
@@ -27,9 +20,6 @@ VOLATILE = frozenset(
         "SSH_CLIENT",
         "SSH_CONNECTION",
         "SSH_TTY",
-        "SYSTEMD_EXEC_PID",
-        "WATCHDOG_PID",
-        "WATCHDOG_USEC",
         "WINDOWID",
         "XDG_SESSION_ID",
     }
