@@ -29,9 +29,10 @@ _DEV = Flag(
 #: Each flag that sets an option, and the dotted name of the option.
 _OPTIONS = (
     (Flag(name="bind", help="The address that proxies and this node use."), "bind_addr"),
-    (Flag(name="client", help="The address of the HTTP API."), "client_addr"),
+    (Flag(name="client", help="The address of the HTTP API and the DNS interface."), "client_addr"),
     (Flag(name="data-dir", help="Where state, and the logs of proxies, are kept."), "data_dir"),
-    (Flag(name="dns-port", help="The port of the DNS interface.", read=integer), "ports.dns"),
+    (Flag(name="dns-port", help="The port of the DNS interface, -1 for none.", read=integer), "ports.dns"),
+    (Flag(name="domain", help="The domain that the DNS interface answers for."), "domain"),
     (Flag(name="http-port", help="The port of the HTTP API, -1 for none.", read=integer), "ports.http"),
     (Flag(name="log-level", help="TRACE, DEBUG, INFO, WARN or ERR."), "log_level"),
     (Flag(name="node", help="The name of this node; the host's name if not given."), "node_name"),

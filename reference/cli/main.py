@@ -19,6 +19,7 @@ DONE, CANNOT, USAGE = 0, 1, 2
 _COMMANDS = {
     "agent": ("Runs an agent that manages the proxies of its services", "reference.cli.agent"),
     "connect": ("Runs the built-in proxy: connect proxy", "reference.cli.connect"),
+    "simulate": ("Tries the supervisor on simulated machines, with accidents", "reference.cli.simulate"),
     "validate": ("Checks configuration files without starting anything", "reference.cli.validate"),
 }
 #: What the help names beside them: the other half's commands, and those that need no module.
