@@ -6,7 +6,13 @@ from typing import Any
 
 from reference.supervisor.core import Supervisor
 
-BREAKS = frozenset({"security/root/01"})
+BREAKS = frozenset(
+    {
+        "security/root/01",
+        "security/root/04",
+        "security/independence/01",
+    }
+)
 
 
 def install() -> None:

@@ -1,0 +1,232 @@
+"""What several areas begin with: two services that talk through their proxies, and the few words they share.
+
+A check that can do without the built-in proxy uses a probe instead (``lab.probe_proxy``): it starts faster and
+tells what it was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import signal
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from conformance.instruments.api import ApiClient, Response
+from conformance.instruments.echo import EchoServer
+from conformance.instruments.identities import Identity, agent_roots
+from conformance.instruments.probe_proxy import ProbeProxy, ProbeStart
+from conformance.instruments.processes import Process
+from conformance.instruments.tls import TlsServer
+from conformance.plugin.lab import AgentUnderTest, Lab
+
+Item = TypeVar("Item")
+
+#: The agent option that permits managed proxies over the HTTP API.
+ALLOW_API: Mapping[str, Any] = {"connect": {"proxy": {"allow_managed_api_registration": True}}}
+#: A proxy whose service counts as healthy at once: a check that is about something else need not wait for health.
+HEALTHY_AT_ONCE: Mapping[str, Any] = {"disable_tcp_check": True}
+
+_CHUNK = 32 * 1024
+
+
+def only(items: Collection[Item]) -> Item:
+    """The one item of an answer, which must have one."""
+    assert len(items) == 1, f"expected one, got {len(items)}: {items!r}"
+    return next(iter(items))
+
+
+def content(path: Path) -> bytes:
+    """What a file of the agent holds; nothing when the agent has not made it."""
+    return path.read_bytes() if path.is_file() else b""
+
+
+def variable(proxy: Process | ProbeStart, name: str) -> str:
+    """A variable of a proxy's environment, which must have it."""
+    environment = proxy.environment if isinstance(proxy, ProbeStart) else proxy.environment()
+    assert name in environment, f"the environment of the proxy lacks {name}"
+    return environment[name]
+
+
+def token_of(proxy: Process | ProbeStart) -> str:
+    """The token that a proxy was given."""
+    return variable(proxy, "CONNECT_PROXY_TOKEN")
+
+
+def refused(response: Response) -> bool:
+    """Whether the agent said no. The document promises refusals, never their status."""
+    return 400 <= response.status < 600
+
+
+def accepted(response: Response) -> Response:
+    """The response, which must be a success."""
+    assert response.status == 200, f"expected success, got {response.status}: {response.text[:300]}"
+    return response
+
+
+def proxy_config(agent: AgentUnderTest, proxy_id: str) -> Mapping[str, Any]:
+    """The answer of the proxy configuration endpoint."""
+    answer = accepted(agent.api.get(f"/v1/agent/connect/proxy/{proxy_id}")).json
+    assert isinstance(answer, dict), f"expected an object, got {answer!r}"
+    return answer
+
+
+def register(agent: AgentUnderTest, name: str, *, port: int, proxy: Mapping[str, Any] | None) -> Response:
+    """Register a service over the HTTP API; ``proxy`` has the API's spelling (``Command``, ``Config``, …)."""
+    body: dict[str, Any] = {"Name": name, "Port": port}
+    if proxy is not None:
+        body["Connect"] = {"Proxy": proxy}
+    return agent.api.put("/v1/agent/service/register", body)
+
+
+def deregister(agent: AgentUnderTest, service_id: str) -> Response:
+    """Deregister a service over the HTTP API."""
+    return agent.api.put(f"/v1/agent/service/deregister/{service_id}")
+
+
+def payload(size: int) -> bytes:
+    """Bytes without a pattern that a relay could get right by accident; the same in every run."""
+    return hashlib.shake_128(b"payload").digest(size)
+
+
+def converse(connection: socket.socket, data: bytes) -> bytes:
+    """Send ``data`` in pieces and read each piece's echo; what was read until then when the connection ends."""
+    received = bytearray()
+    try:
+        for start in range(0, len(data), _CHUNK):
+            connection.sendall(data[start : start + _CHUNK])
+            while len(received) < min(start + _CHUNK, len(data)):
+                if not (piece := connection.recv(_CHUNK)):
+                    return bytes(received)
+                received += piece
+    except OSError:
+        pass
+    return bytes(received)
+
+
+def exchange(port: int, data: bytes, *, host: str = "127.0.0.1", timeout: float = 10.0) -> bytes:
+    """What an echoing application sends back on a connection of its own; empty when nobody listens."""
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            return converse(connection, data)
+    except OSError:
+        return b""
+
+
+def connects(port: int, *, host: str = "127.0.0.1") -> bool:
+    """Whether a TCP connection is accepted."""
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def idle_web(lab: Lab) -> dict[str, Any]:
+    """Service ``web`` with a custom proxy that does nothing, and starts in no time."""
+    return lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "600"]})
+
+
+def recorded(lab: Lab, agent: AgentUnderTest, *proxies: Process) -> None:
+    """Wait until the agent has stored which processes run: it is given a second for that (MP-SNAP-001)."""
+    assert agent.data_dir is not None
+    record = agent.data_dir / "proxy" / "snapshot.json"
+
+    def stored() -> bool:
+        text = record.read_text() if record.exists() else ""
+        return all(re.search(rf"\b{proxy.pid}\b", text) for proxy in proxies)
+
+    lab.until("state_written", stored, what=f"{record.name} holds the running processes")
+
+
+def end(proxy: Process, number: signal.Signals = signal.SIGKILL) -> None:
+    """Make sure that a proxy has been signalled. One that is gone already is another requirement's business."""
+    with suppress(ProcessLookupError):
+        proxy.signal(number)
+
+
+def reloaded(lab: Lab, agent: AgentUnderTest, *definitions: Mapping[str, Any]) -> None:
+    """Reload with these definitions and a service beside them whose appearance tells that the reload is over."""
+    agent.reload(definitions=[*definitions, lab.service("newcomer")])
+    lab.until("agent_reload", lambda: "newcomer" in agent.services(), what="the reload is over")
+
+
+def starts(lab: Lab, probe: ProbeProxy, count: int) -> list[ProbeStart]:
+    """Wait until a probe was started ``count`` times and return these starts."""
+    lab.until(
+        "proxy_restart", lambda: len(probe.starts()) >= count, what=f"start number {count} of the proxy"
+    )
+    return probe.starts()[:count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Service ``web``, whose upstream port leads through both managed proxies to service ``redis``."""
+
+    agent: AgentUnderTest
+    upstream_port: int
+    #: The definitions of the pair with these upstream ports of ``web``, for a reload.
+    definitions: Callable[..., Sequence[Mapping[str, Any]]]
+
+    def exchange(self, data: bytes) -> bytes:
+        """Send to ``redis`` as ``web`` and return what comes back."""
+        return exchange(self.upstream_port, data)
+
+
+def mesh(
+    lab: Lab,
+    application: EchoServer,
+    *,
+    also: Sequence[int] = (),
+    redis: Mapping[str, Any] = HEALTHY_AT_ONCE,
+    options: Mapping[str, Any] | None = None,
+) -> Mesh:
+    """Start the pair and wait until it carries bytes.
+
+    ``also`` are more upstream ports of ``web`` to the same destination, ``redis`` is the config of its proxy.
+    """
+    port, web_port = lab.port(), lab.port()
+
+    def definitions(*ports: int) -> Sequence[Mapping[str, Any]]:
+        upstreams = [{"destination_name": "redis", "local_bind_port": each} for each in ports]
+        return [
+            lab.service("redis", port=application.port, proxy={"config": redis}),
+            lab.service("web", port=web_port, proxy={"config": HEALTHY_AT_ONCE, "upstreams": upstreams}),
+        ]
+
+    agent = lab.agent(definitions=definitions(port, *also), options=options)
+    pair = Mesh(agent=agent, upstream_port=port, definitions=definitions)
+    lab.until(
+        "data_path", lambda: pair.exchange(b"ready?") == b"ready?", what="the pair of proxies carries bytes"
+    )
+    return pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativePeer:
+    """A Connect-native instance of ``redis`` that is the suite's own, and the port through which ``web`` reaches it."""
+
+    agent: AgentUnderTest
+    server: TlsServer
+    upstream_port: int
+
+
+def native_peer(lab: Lab, *, identity: Callable[[ApiClient], Identity]) -> NativePeer:
+    """Start an agent with ``web`` and the peer, whose ``identity`` is made when the agent's API is there to ask."""
+    port, upstream = lab.port(), lab.port()
+    agent = lab.agent(
+        definitions=[
+            lab.service("redis", port=port, connect={"native": True}),
+            lab.service(
+                "web", proxy={"upstreams": [{"destination_name": "redis", "local_bind_port": upstream}]}
+            ),
+        ]
+    )
+    leaf = lab.until("authority", lambda: identity(agent.api), what="the identity of the peer is made")
+    server = lab.use(TlsServer(leaf, roots=agent_roots(agent.api), port=port))
+    lab.until("proxy_listens", lambda: connects(upstream), what="the upstream listens")
+    return NativePeer(agent=agent, server=server, upstream_port=upstream)

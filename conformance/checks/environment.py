@@ -1,0 +1,103 @@
+"""The environment of the proxy process: what it is told, and what keeps it apart from the agent."""
+
+from __future__ import annotations
+
+from conformance.checks._situations import only, starts, token_of, variable
+from conformance.instruments.processes import Process
+from conformance.plugin.lab import AgentUnderTest, Lab
+from conformance.plugin.marks import requirement
+
+IDLE = {"command": ["/bin/sleep", "600"]}
+
+
+@requirement("environment/identity/01")
+def check_proxy_knows_who_it_is(lab: Lab) -> None:
+    """Start an agent with a custom managed proxy that records its environment.
+
+    It holds its proxy id in ``CONNECT_PROXY_ID`` and a token in ``CONNECT_PROXY_TOKEN``.
+    Source: document, Custom Managed Proxy.
+    """
+    probe = lab.probe_proxy()
+    lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})])
+    start = only(starts(lab, probe, 1))
+    assert variable(start, "CONNECT_PROXY_ID") == "web-proxy"
+    assert token_of(start)
+
+
+@requirement("environment/address/01")
+def check_proxy_knows_its_agent(lab: Lab) -> None:
+    """Read ``CONSUL_HTTP_ADDR`` in the environment of a managed proxy.
+
+    It names a loopback address and the port of the agent's HTTP API. Source: document, Custom Managed Proxy.
+    """
+    agent, proxy = _started(lab)
+    assert _address(proxy) in _loopback(agent)
+
+
+@requirement("environment/address/02")
+def check_wildcard_becomes_loopback(lab: Lab) -> None:
+    """Let the agent's HTTP API listen on all addresses and read ``CONSUL_HTTP_ADDR`` of a managed proxy.
+
+    It names a loopback address, not the wildcard. Source: catalogue.
+    """
+    agent, proxy = _started(lab, options={"client_addr": "0.0.0.0"})
+    assert _address(proxy) in _loopback(agent)
+
+
+@requirement("environment/inherit/01")
+def check_environment_is_inherited(lab: Lab) -> None:
+    """Start an agent with a variable of our own in its environment.
+
+    Its managed proxy has the variable with the same value. Source: catalogue.
+    """
+    _, proxy = _started(lab, environment={"COLOUR": "green and = blue"})
+    assert variable(proxy, "COLOUR") == "green and = blue"
+
+
+@requirement("environment/session/01")
+def check_proxy_leads_its_own_session(lab: Lab) -> None:
+    """Look at session and process group of a managed proxy.
+
+    It leads both, so that no signal to the agent's group or terminal reaches it. Source: document, Lifecycle.
+    """
+    agent, proxy = _started(lab)
+    stat = proxy.stat()
+    assert (stat.pgid, stat.sid) == (proxy.pid, proxy.pid)
+    assert stat.sid != agent.process.stat().sid
+
+
+@requirement("environment/user/01")
+def check_proxy_runs_as_its_agent(lab: Lab) -> None:
+    """Look at the user, working directory and standard input of a managed proxy.
+
+    User and directory are those of the agent; standard input is ``/dev/null``. Source: catalogue.
+    """
+    agent, proxy = _started(lab)
+    assert proxy.stat().uid == agent.process.stat().uid
+    assert proxy.directory() == agent.process.directory()
+    assert proxy.descriptors().get(0) == "/dev/null"
+
+
+@requirement("environment/descriptors/01")
+def check_proxy_inherits_no_descriptor(lab: Lab) -> None:
+    """Look at the open descriptors of a managed proxy that opens none itself.
+
+    Beyond the three standard streams there are none. Source: hardening; an inherited listener would keep the
+    agent's port taken after its end.
+    """
+    _, proxy = _started(lab)
+    inherited = {number: target for number, target in proxy.descriptors().items() if number > 2}
+    assert not inherited, f"inherited: {inherited}"
+
+
+def _started(lab: Lab, **agent: object) -> tuple[AgentUnderTest, Process]:
+    started = lab.agent(definitions=[lab.service("web", proxy=IDLE)], **agent)
+    return started, started.proxy("web-proxy")
+
+
+def _address(proxy: Process) -> str:
+    return variable(proxy, "CONSUL_HTTP_ADDR").removeprefix("http://")
+
+
+def _loopback(agent: AgentUnderTest) -> set[str]:
+    return {f"{host}:{agent.http_port}" for host in ("127.0.0.1", "localhost", "[::1]")}

@@ -1,0 +1,166 @@
+"""Ports of the public listeners: the range, its ends, fixed ports, exhaustion."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+from conformance.checks._situations import ALLOW_API, accepted, connects, deregister, register, reloaded
+from conformance.plugin.lab import AgentUnderTest, Lab
+from conformance.plugin.marks import requirement
+
+#: A proxy that needs no port: these checks are about who is given which.
+IDLE = ["/bin/sleep", "600"]
+
+
+@requirement("ports/range/01")
+def check_default_range(lab: Lab) -> None:
+    """Start an agent whose configuration names no range, with two services that have a managed proxy.
+
+    Their ports lie in 20000 to 20255. Source: document, Minimal Configuration.
+    """
+    lab.exclusive("default proxy ports")
+    agent = lab.agent(
+        definitions=[lab.service(name, proxy={"command": IDLE}) for name in ("a", "b")],
+        options={"ports": {"proxy_min_port": None, "proxy_max_port": None}},
+    )
+    ports = _ports(agent, "a", "b")
+    assert all(20000 <= port <= 20255 for port in ports), f"ports {ports}"
+
+
+@requirement("ports/range/02")
+def check_range_is_inclusive(lab: Lab) -> None:
+    """Configure a range of three ports and three services with a managed proxy.
+
+    Each port of the range is given to one of them. Source: document, Minimal Configuration.
+    """
+    ports = lab.ports(3)
+    agent = _with_range(lab, ports, "a", "b", "c")
+    assert sorted(_ports(agent, "a", "b", "c")) == list(ports)
+
+
+@requirement("ports/range/03")
+def check_ports_are_random(lab: Lab) -> None:
+    """Configure a range of 64 ports and six services with a managed proxy.
+
+    The ports given are neither the first six nor the last six (by chance: once in 37 million).
+    Source: document, Minimal Configuration ("random port").
+    """
+    ports = lab.ports(64)
+    names = ("a", "b", "c", "d", "e", "f")
+    given = sorted(_ports(_with_range(lab, ports, *names), *names))
+    assert len(set(given)) == len(names)
+    assert given not in (list(ports[:6]), list(ports[-6:]))
+
+
+@requirement("ports/range/04")
+def check_reversed_range_is_an_error(lab: Lab) -> None:
+    """Configure a range whose minimum lies above its maximum.
+
+    The agent gives up with an exit code above 0 and names the keys. Source: catalogue.
+    """
+    finished = lab.start_expecting_failure(
+        options={"ports": {"proxy_min_port": 20010, "proxy_max_port": 20000}}
+    )
+    assert finished.exit_code > 0
+    assert "proxy_min_port" in finished.output
+    assert "proxy_max_port" in finished.output
+
+
+@requirement("ports/exhaustion/01")
+def check_exhausted_range_is_an_error(lab: Lab) -> None:
+    """Configure a range of two ports and three services with a managed proxy.
+
+    The agent ends with exit code 1 and a message that shows both ends of the range. Source: catalogue.
+    """
+    ports = lab.ports(2)
+    finished = lab.start_expecting_failure(
+        definitions=[lab.service(name, proxy={"command": IDLE}) for name in ("a", "b", "c")],
+        options={"ports": {"proxy_min_port": ports[0], "proxy_max_port": ports[-1]}},
+    )
+    assert finished.exit_code == 1
+    assert str(ports[0]) in finished.output
+    assert str(ports[-1]) in finished.output
+
+
+@requirement("ports/exhaustion/02")
+def check_freed_port_is_given_again(lab: Lab) -> None:
+    """Use up a range of one port, deregister its service, and register another with a managed proxy.
+
+    The second gets the port of the first. Source: catalogue.
+    """
+    (port,) = lab.ports(1)
+    agent = lab.agent(options={**ALLOW_API, "ports": {"proxy_min_port": port, "proxy_max_port": port}})
+    for name in ("a", "b"):
+        accepted(register(agent, name, port=lab.port(), proxy={"Command": IDLE}))
+        assert _ports(agent, name) == [port]
+        accepted(deregister(agent, name))
+
+
+@requirement("ports/fixed/01")
+def check_bind_port_is_used(lab: Lab) -> None:
+    """Set ``config.bind_port`` of a built-in proxy to a port outside the range.
+
+    The proxy service has that port and the proxy listens on it. Source: document, Custom Managed Proxy (config).
+    """
+    port = lab.port()
+    agent = lab.agent(definitions=[lab.service("redis", proxy={"config": {"bind_port": port}})])
+    assert port not in agent.proxy_ports
+    assert _ports(agent, "redis") == [port]
+    proxy = agent.proxy("redis-proxy")
+    lab.until("proxy_listens", lambda: port in proxy.listening_ports(), what=f"the proxy listens on {port}")
+
+
+@requirement("ports/listener/01")
+def check_listener_is_where_it_is_registered(lab: Lab) -> None:
+    """Start an agent with an empty ``connect.proxy``.
+
+    The proxy process itself accepts connections on the port that the proxy service was registered with.
+    Source: document, Minimal Configuration.
+    """
+    agent = lab.agent(definitions=[lab.service("redis", proxy={})])
+    (port,) = _ports(agent, "redis")
+    proxy = agent.proxy("redis-proxy")
+    lab.until("proxy_listens", lambda: connects(port), what=f"connections to {port} are accepted")
+    assert port in proxy.listening_ports()
+
+
+@requirement("ports/stable/01")
+def check_ports_are_stable(lab: Lab) -> None:
+    """Start an agent with three managed proxies, reload it, then stop it and start it again.
+
+    Each proxy keeps its port. Source: catalogue.
+    """
+    definitions = [lab.service(name, proxy={"command": IDLE}) for name in ("a", "b", "c")]
+    agent = lab.agent(definitions=definitions)
+    ports = _ports(agent, "a", "b", "c")
+    reloaded(lab, agent, *definitions)
+    assert _ports(agent, "a", "b", "c") == ports, "a port changed by the reload"
+    agent.restart()
+    assert _ports(agent, "a", "b", "c") == ports, "a port changed by the restart"
+
+
+@requirement("ports/taken/01")
+def check_taken_ports_are_avoided(lab: Lab) -> None:
+    """Listen on all but one port of a range of 24, and start a service with a managed proxy.
+
+    It is given the free port. Source: hardening; the original asks only its own proxies.
+    """
+    ports = lab.ports(24)
+    with ExitStack() as taken:
+        for port in ports[:-1]:
+            taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        agent = _with_range(lab, ports, "a")
+        assert _ports(agent, "a") == [ports[-1]]
+
+
+def _with_range(lab: Lab, ports: range, *names: str) -> AgentUnderTest:
+    return lab.agent(
+        definitions=[lab.service(name, proxy={"command": IDLE}) for name in names],
+        options={"ports": {"proxy_min_port": ports[0], "proxy_max_port": ports[-1]}},
+    )
+
+
+def _ports(agent: AgentUnderTest, *names: str) -> list[int]:
+    services = agent.services()
+    return [services[f"{name}-proxy"]["Port"] for name in names]

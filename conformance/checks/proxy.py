@@ -1,0 +1,238 @@
+"""The built-in proxy between two applications: what travels, and to whom."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from conformance.checks._situations import (
+    HEALTHY_AT_ONCE,
+    connects,
+    exchange,
+    mesh,
+    native_peer,
+    payload,
+)
+from conformance.instruments.api import ApiClient
+from conformance.instruments.echo import EchoServer
+from conformance.instruments.identities import Authority, Identity, agent_identity, agent_trust_domain
+from conformance.plugin.lab import Lab
+from conformance.plugin.marks import requirement
+
+
+@requirement("proxy/traffic/01")
+def check_bytes_arrive_unchanged(lab: Lab) -> None:
+    """Define ``redis`` and ``web`` with a managed proxy each, and ``redis`` as upstream of ``web``.
+
+    A megabyte sent to the upstream port reaches the application of ``redis``, and its echo comes back, unchanged.
+    Source: document, Upstream Configuration.
+    """
+    data = payload(1 << 20)
+    application = lab.use(EchoServer())
+    pair = mesh(lab, application)
+    before = application.received
+    assert pair.exchange(data) == data
+    assert application.received - before == len(data), "the bytes did not come from the application"
+
+
+@requirement("proxy/traffic/02")
+def check_connections_are_independent(lab: Lab) -> None:
+    """Open sixteen connections to an upstream port at once, each with bytes of its own, beside one that is idle.
+
+    Each gets back its own bytes. Source: document, Upstream Configuration.
+    """
+    pair = mesh(lab, lab.use(EchoServer()))
+    messages = [bytes([number]) * 50_000 for number in range(16)]
+    with (
+        socket.create_connection(("127.0.0.1", pair.upstream_port), timeout=10),
+        ThreadPoolExecutor(16) as pool,
+    ):
+        assert list(pool.map(pair.exchange, messages)) == messages
+
+
+@requirement("proxy/traffic/03")
+def check_half_close_is_passed_on(lab: Lab) -> None:
+    """Send bytes to an upstream port, end that direction, and only then read.
+
+    All of the echo arrives, and then the end. Source: hardening; the original ends both directions.
+    """
+    data = payload(300_000)
+    pair = mesh(lab, lab.use(EchoServer()))
+    with (
+        socket.create_connection(
+            ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
+        ) as connection,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        reading = pool.submit(_read_all, connection)
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        received = reading.result()
+    assert received == data, f"{len(received)} of {len(data)} bytes came back"
+
+
+@requirement("proxy/upstream/01")
+def check_upstream_address(lab: Lab) -> None:
+    """Define one upstream without an address and one with ``local_bind_address`` 127.0.0.2.
+
+    The first listens on 127.0.0.1 alone, the second on 127.0.0.2 alone. Source: document, Upstream Configuration.
+    """
+    first, second = lab.port(), lab.port()
+    upstreams = [
+        {"destination_name": "redis", "local_bind_port": first},
+        {"destination_name": "redis", "local_bind_port": second, "local_bind_address": "127.0.0.2"},
+    ]
+    lab.agent(definitions=[lab.service("web", proxy={"upstreams": upstreams})])
+    lab.until("proxy_listens", lambda: connects(first), what="the first upstream listens on 127.0.0.1")
+    lab.until(
+        "proxy_listens", lambda: connects(second, host="127.0.0.2"), what="the second listens on 127.0.0.2"
+    )
+    assert not connects(first, host="127.0.0.2")
+    assert not connects(second)
+
+
+@requirement("proxy/upstream/02")
+def check_upstream_identifies_as_its_service(lab: Lab) -> None:
+    """Let ``web`` have an upstream to ``redis``, which is a Connect-native service of ours with an honest leaf.
+
+    The bytes arrive there over TLS, from a client whose certificate names ``web`` and nobody else.
+    Source: document, Upstream Configuration.
+    """
+    peer = native_peer(lab, identity=lambda api: agent_identity(api, "redis"))
+    lab.until(
+        "data_path", lambda: exchange(peer.upstream_port, b"hello") == b"hello", what="the peer is reached"
+    )
+    domain = agent_trust_domain(peer.agent.api)
+    assert set(peer.server.peers) == {(f"spiffe://{domain}/ns/default/dc/dc1/svc/web",)}
+
+
+@requirement("proxy/upstream/03")
+def check_wrong_service_is_refused(lab: Lab) -> None:
+    """Let the instance registered as ``redis`` present the leaf of ``db``, which the same authority signed.
+
+    No byte of the application is sent to it. Source: document, Upstream Configuration.
+    """
+    _refuses_destination(lab, lambda api: agent_identity(api, "db"))
+
+
+@requirement("proxy/upstream/04")
+def check_foreign_authority_is_refused(lab: Lab) -> None:
+    """Let the instance registered as ``redis`` present a leaf with the right name, signed by another authority.
+
+    No byte of the application is sent to it. Source: document, Upstream Configuration.
+    """
+    _refuses_destination(lab, lambda api: Authority(agent_trust_domain(api)).leaf("redis"))
+
+
+@requirement("proxy/upstream/05")
+def check_no_instance_no_data(lab: Lab) -> None:
+    """Connect to an upstream port whose destination nobody provides, and send bytes.
+
+    The connection ends without data, and within the budget. Source: document, Upstream Configuration.
+    """
+    port = lab.port()
+    upstream = {"destination_name": "nobody", "local_bind_port": port}
+    lab.agent(definitions=[lab.service("web", proxy={"upstreams": [upstream]})])
+    lab.until("proxy_listens", lambda: connects(port), what="the upstream listens")
+    with socket.create_connection(("127.0.0.1", port), timeout=lab.budget("data_path")) as connection:
+        try:
+            connection.sendall(b"anybody?")
+            assert connection.recv(100) == b""
+        except TimeoutError:
+            raise AssertionError("the connection stays open though nobody can answer") from None
+        except ConnectionError:
+            pass  # a reset is an end as well; a timeout is not
+
+
+@requirement("proxy/application/01")
+def check_local_service_address(lab: Lab) -> None:
+    """Set ``config.local_service_address`` of ``redis`` to another port than that of the service.
+
+    Bytes for ``redis`` reach the application there, not the one on the service's port.
+    Source: document, Upstream Configuration.
+    """
+    decoy, application = lab.use(EchoServer()), lab.use(EchoServer())
+    config = {**HEALTHY_AT_ONCE, "local_service_address": f"127.0.0.1:{application.port}"}
+    pair = mesh(lab, decoy, redis=config)
+    assert pair.exchange(b"hello") == b"hello"
+    assert application.received >= len(b"hello")
+    assert decoy.received == 0
+
+
+@requirement("proxy/application/02")
+def check_application_may_come_late(lab: Lab) -> None:
+    """Connect to ``redis`` through both proxies while its application is down, then start the application.
+
+    The early connection ends without data; a later one is served. Source: catalogue.
+    """
+    port, upstream = lab.port(), lab.port()
+    lab.agent(
+        definitions=[
+            lab.service("redis", port=port, proxy={"config": HEALTHY_AT_ONCE}),
+            lab.service(
+                "web", proxy={"upstreams": [{"destination_name": "redis", "local_bind_port": upstream}]}
+            ),
+        ]
+    )
+    lab.until("proxy_listens", lambda: connects(upstream), what="the upstream listens")
+    assert exchange(upstream, b"too early") == b""
+    lab.use(EchoServer(port))
+    lab.until(
+        "data_path", lambda: exchange(upstream, b"hello") == b"hello", what="the application is reached"
+    )
+
+
+@requirement("proxy/update/01")
+def check_added_upstream_is_served(lab: Lab) -> None:
+    """Add an upstream to a running proxy by a reload.
+
+    Its port carries bytes, the old one still does, and the process is the same. Source: catalogue.
+    """
+    added = lab.port()
+    pair = mesh(lab, lab.use(EchoServer()))
+    proxy = pair.agent.proxy("web-proxy")
+    pair.agent.reload(definitions=pair.definitions(pair.upstream_port, added))
+    lab.until(
+        "proxy_config", lambda: exchange(added, b"new") == b"new", what="the added upstream carries bytes"
+    )
+    assert pair.exchange(b"old") == b"old"
+    assert pair.agent.proxies("web-proxy") == [proxy]
+
+
+@requirement("proxy/update/02")
+def check_removed_upstream_is_closed(lab: Lab) -> None:
+    """Take an upstream away from a running proxy by a reload.
+
+    Nothing listens on its port any more; the other one still carries bytes. Source: hardening.
+    """
+    removed = lab.port()
+    pair = mesh(lab, lab.use(EchoServer()), also=[removed])
+    lab.until("data_path", lambda: exchange(removed, b"?") == b"?", what="the second upstream carries bytes")
+    pair.agent.reload(definitions=pair.definitions(pair.upstream_port))
+    lab.until("proxy_config", lambda: not connects(removed), what="the removed upstream is closed")
+    assert pair.exchange(b"old") == b"old"
+
+
+def _read_all(connection: socket.socket) -> bytes:
+    """Everything until the peer ends its direction; what came until then when it never does."""
+    received = bytearray()
+    with suppress(OSError):
+        while piece := connection.recv(1 << 16):
+            received += piece
+    return bytes(received)
+
+
+def _refuses_destination(lab: Lab, identity: Callable[[ApiClient], Identity]) -> None:
+    peer = native_peer(lab, identity=identity)
+    # The peer must have been tried and found wrong; an upstream that finds nobody sends nothing either.
+    lab.until(
+        "data_path",
+        lambda: exchange(peer.upstream_port, b"secret") != b"" or peer.server.peers or peer.server.failures,
+        what="the destination is tried",
+    )
+    lab.holds(
+        "blink", lambda: exchange(peer.upstream_port, b"secret") == b"", what="the destination is refused"
+    )
+    assert peer.server.received == b"", "the application's bytes were sent to the wrong peer"

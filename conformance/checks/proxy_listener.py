@@ -1,0 +1,162 @@
+"""The public listener of the built-in proxy: peers honest and rogue."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+
+from conformance.checks._situations import HEALTHY_AT_ONCE, connects
+from conformance.instruments.echo import EchoServer
+from conformance.instruments.identities import (
+    Authority,
+    Identity,
+    agent_identity,
+    agent_roots,
+    agent_trust_domain,
+)
+from conformance.instruments.tls import Exchange, dial
+from conformance.plugin.lab import AgentUnderTest, Lab
+from conformance.plugin.marks import requirement
+
+MESSAGE = b"to the application"
+
+
+@requirement("proxy/listener/01")
+def check_peer_without_certificate_is_refused(lab: Lab) -> None:
+    """Connect to the public listener of ``redis`` with TLS but without a client certificate, and send bytes.
+
+    Nothing comes back and nothing reaches the application. Source: document, Upstream Configuration.
+    """
+    _refuses(_listener(lab), identity=None)
+
+
+@requirement("proxy/listener/02")
+def check_peer_of_foreign_authority_is_refused(lab: Lab) -> None:
+    """Connect to the public listener of ``redis`` as ``web``, with a leaf that another authority signed.
+
+    Nothing comes back and nothing reaches the application. Source: document, Upstream Configuration.
+    """
+    listener = _listener(lab)
+    _refuses(listener, identity=Authority(agent_trust_domain(listener.agent.api)).leaf("web"))
+
+
+@requirement("proxy/listener/03")
+def check_peer_of_the_mesh_is_served(lab: Lab) -> None:
+    """Connect to the public listener of ``redis`` with the leaf of ``web``, verifying against the agent's roots.
+
+    The listener presents the leaf of ``redis``, and bytes go to the application and back.
+    Source: document, Minimal Configuration.
+    """
+    listener = _listener(lab)
+    outcome = listener.greet(agent_identity(listener.agent.api, "web"))
+    assert outcome.received == MESSAGE, outcome.reason
+    domain = agent_trust_domain(listener.agent.api)
+    assert outcome.peer == (f"spiffe://{domain}/ns/default/dc/dc1/svc/redis",)
+    assert listener.application.received == len(MESSAGE)
+
+
+@requirement("proxy/listener/04")
+def check_old_tls_is_refused(lab: Lab) -> None:
+    """Connect to the public listener with an honest leaf but nothing newer than TLS 1.1.
+
+    The handshake fails; with TLS 1.2 the same peer is served. Source: catalogue.
+    """
+    listener = _listener(lab)
+    honest = agent_identity(listener.agent.api, "web")
+    old = dial(
+        listener.port,
+        identity=honest,
+        newest=ssl.TLSVersion.TLSv1_1,
+        send=MESSAGE,
+        expect=1,
+        half_close=False,
+    )
+    assert not old.handshake, f"negotiated {old.version}"
+    assert listener.greet(honest, newest=ssl.TLSVersion.TLSv1_2).received == MESSAGE
+
+
+@requirement("proxy/listener/05")
+def check_bad_peers_do_not_starve_good_ones(lab: Lab) -> None:
+    """Leave twenty silent connections open at the public listener, send garbage on others and break them off.
+
+    An honest peer is served meanwhile. Source: catalogue.
+    """
+    listener = _listener(lab)
+    honest = agent_identity(listener.agent.api, "web")
+    silent = [lab.use(socket.create_connection(("127.0.0.1", listener.port), timeout=10)) for _ in range(20)]
+    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + b"\0" * 2000, b"\x16"):
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as rude, suppress(OSError):
+            rude.sendall(garbage)
+    assert listener.greet(honest).received == MESSAGE
+    assert len(silent) == 20
+
+
+@requirement("proxy/listener/06")
+def check_application_sees_no_stranger(lab: Lab) -> None:
+    """Connect to the public listener without TLS, and with TLS but no certificate.
+
+    The application sees no connection at all; it sees one of an honest peer. Source: hardening.
+    """
+    listener = _listener(lab)
+    assert listener.application.connections == 0, "a mere connection to the listener reached the application"
+    _refuses(listener, identity=None)
+    assert listener.application.connections == 0, "a refused peer reached the application"
+    assert listener.greet(agent_identity(listener.agent.api, "web")).received == MESSAGE
+    assert listener.application.connections == 1
+
+
+@requirement("proxy/listener/07")
+def check_slow_handshake_is_cut_off(lab: Lab) -> None:
+    """Set ``config.handshake_timeout_ms`` to 500, connect to the public listener and say nothing.
+
+    The connection is ended by the proxy. Source: catalogue; the original never uses the setting.
+    """
+    listener = _listener(lab, handshake_timeout_ms=500)
+    with socket.create_connection(("127.0.0.1", listener.port), timeout=lab.budget("observation")) as silent:
+        try:
+            assert silent.recv(1) == b""
+        except TimeoutError:
+            raise AssertionError("the silent connection is still open") from None
+        except ConnectionError:
+            pass  # a reset is an end as well
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """The default proxy of service ``redis``, seen from outside."""
+
+    agent: AgentUnderTest
+    application: EchoServer
+    port: int
+
+    def greet(
+        self, identity: Identity | None, *, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    ) -> Exchange:
+        """Send the message as a peer with this identity, and read as much back."""
+        return dial(
+            self.port,
+            identity=identity,
+            roots=agent_roots(self.agent.api),
+            send=MESSAGE,
+            expect=len(MESSAGE),
+            half_close=False,
+            newest=newest,
+        )
+
+
+def _listener(lab: Lab, **config: object) -> Listener:
+    application = lab.use(EchoServer())
+    proxy = {"config": {**HEALTHY_AT_ONCE, **config}}
+    agent = lab.agent(definitions=[lab.service("redis", port=application.port, proxy=proxy)])
+    port = agent.services()["redis-proxy"]["Port"]
+    lab.until("proxy_listens", lambda: connects(port), what="the public listener is open")
+    return Listener(agent=agent, application=application, port=port)
+
+
+def _refuses(listener: Listener, *, identity: Identity | None) -> None:
+    outcome = listener.greet(identity)
+    assert outcome.received == b""
+    assert not outcome.handshake, "the peer was let in"
+    assert listener.application.received == 0, "bytes of a refused peer reached the application"

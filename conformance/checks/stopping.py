@@ -1,0 +1,209 @@
+"""Stopping: deregistration ends a proxy, cleanly, and takes everything of it away."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from conformance.checks._situations import (
+    ALLOW_API,
+    accepted,
+    connects,
+    deregister,
+    recorded,
+    refused,
+    register,
+    starts,
+)
+from conformance.plugin.lab import Lab
+from conformance.plugin.marks import requirement
+
+IDLE = ["/bin/sleep", "600"]
+
+
+@requirement("stopping/deregister/01")
+def check_deregistration_stops_the_proxy(lab: Lab) -> None:
+    """Deregister a service with a managed proxy over HTTP.
+
+    Its process ends, and none is started in its place. Source: document, Lifecycle.
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
+    proxy = agent.proxy("web-proxy")
+    accepted(deregister(agent, "web"))
+    lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy is stopped")
+    lab.holds("blink", lambda: not agent.proxies(), what="no other is started")
+
+
+@requirement("stopping/deregister/02")
+def check_deregistration_removes_the_records(lab: Lab) -> None:
+    """Deregister a service with a managed proxy over HTTP.
+
+    Service, proxy service, check and proxy configuration are gone at the agent, and the catalog forgets them.
+    Source: document, Lifecycle.
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
+    lab.until(
+        "registration",
+        lambda: agent.api.get("/v1/catalog/connect/web").json,
+        what="the catalog knows the proxy",
+    )
+    assert "service:web-proxy" in agent.checks()
+    accepted(deregister(agent, "web"))
+    assert not {"web", "web-proxy"} & set(agent.services())
+    assert "service:web-proxy" not in agent.checks()
+    assert agent.api.get("/v1/agent/connect/proxy/web-proxy").status == 404
+    lab.until(
+        "registration",
+        lambda: agent.api.get("/v1/catalog/connect/web").json == [],
+        what="the catalog forgets the proxy",
+    )
+
+
+@requirement("stopping/deregister/03")
+def check_deregistration_removes_the_files(lab: Lab) -> None:
+    """Deregister a service with a managed proxy over HTTP, and look at the data directory.
+
+    The pid file of the proxy and its persisted definition are gone. Source: catalogue.
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
+    agent.proxy("web-proxy")
+    assert agent.data_dir is not None
+    pid_file, definitions = agent.data_dir / "proxy" / "pids" / "web-proxy.pid", agent.data_dir / "proxies"
+    lab.until(
+        "state_written", lambda: pid_file.exists() and any(definitions.glob("*")), what="state is stored"
+    )
+    accepted(deregister(agent, "web"))
+    lab.until(
+        "state_written",
+        lambda: not pid_file.exists() and not any(definitions.glob("*")),
+        what="pid file and definition are removed",
+    )
+
+
+@requirement("stopping/deregister/04")
+def check_proxy_cannot_be_deregistered_alone(lab: Lab) -> None:
+    """Ask over HTTP to deregister the proxy service of a managed proxy.
+
+    The request fails; the proxy service stays and the process runs on. Source: document, Lifecycle (to terminate
+    it, the service is to be deregistered).
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
+    proxy = agent.proxy("web-proxy")
+    assert refused(deregister(agent, "web-proxy"))
+    lab.holds("blink", proxy.alive, what="the proxy runs on")
+    assert {"web", "web-proxy"} <= set(agent.services())
+
+
+@requirement("stopping/deregister/05")
+def check_deregistration_leaves_other_proxies(lab: Lab) -> None:
+    """Deregister one of two services with a managed proxy.
+
+    The other proxy goes on as the same process, and its service stays. Source: document, Lifecycle.
+    """
+    agent = lab.agent(definitions=[lab.service(name, proxy={"command": IDLE}) for name in ("web", "redis")])
+    web, redis = agent.proxy("web-proxy"), agent.proxy("redis-proxy")
+    accepted(deregister(agent, "web"))
+    lab.until("proxy_stop", lambda: not web.alive(), what="the proxy of the deregistered service is stopped")
+    lab.holds("blink", lambda: agent.proxies() == [redis], what="the other one is left alone")
+    assert {"redis", "redis-proxy"} <= set(agent.services())
+
+
+@requirement("stopping/deregister/06")
+def check_deregistration_leaves_other_checks(lab: Lab) -> None:
+    """Deregister one of two services with a managed proxy, and look at the checks.
+
+    That of the other proxy is still there. Source: hardening; without it a broken proxy looks healthy.
+    """
+    agent = lab.agent(definitions=[lab.service(name, proxy={"command": IDLE}) for name in ("web", "redis")])
+    assert {"service:web-proxy", "service:redis-proxy"} <= set(agent.checks())
+    accepted(deregister(agent, "web"))
+    lab.until(
+        "registration", lambda: "service:web-proxy" not in agent.checks(), what="the check of web is gone"
+    )
+    assert "service:redis-proxy" in agent.checks()
+
+
+@requirement("stopping/deregister/07")
+def check_deregistration_ends_the_backoff(lab: Lab) -> None:
+    """Deregister a service while its proxy, which crashes each time, waits to be started again.
+
+    No further start follows when that wait is over. Source: document, Lifecycle.
+    """
+    probe = lab.probe_proxy(exit_after=0.01, exit_code=1)
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})])
+    starts(lab, probe, 3)
+    accepted(deregister(agent, "web"))
+    count = len(probe.starts())
+    lab.holds("observation", lambda: len(probe.starts()) == count, what="the proxy is not started again")
+
+
+@requirement("stopping/deregister/08")
+def check_deregistration_stops_an_adopted_proxy(lab: Lab) -> None:
+    """Kill the agent and start it again, so that it takes over its proxy, and deregister the service.
+
+    The process ends. Source: document, Lifecycle.
+    """
+    probe = lab.probe_proxy()
+    agent = lab.agent(options=ALLOW_API)
+    accepted(register(agent, "web", port=8080, proxy={"Command": probe.command}))
+    proxy = agent.proxy("web-proxy")
+    recorded(lab, agent, proxy)
+    agent.crash()
+    agent.start()
+    lab.holds("blink", lambda: agent.proxies("web-proxy") == [proxy], what="the proxy is taken over")
+    accepted(deregister(agent, "web"))
+    lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy is stopped")
+    assert "SIGINT" in [name for _, name in probe.signals()]
+
+
+@requirement("stopping/clean/01")
+def check_proxy_is_asked_with_sigint(lab: Lab) -> None:
+    """Deregister a service whose proxy records the signals that it gets, and ends on SIGINT.
+
+    It got SIGINT, and nothing else that can be recorded. Source: document, Lifecycle ("terminate cleanly").
+    """
+    probe = lab.probe_proxy()
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})])
+    proxy = agent.proxy("web-proxy")
+    lab.until("proxy_start", probe.starts, what="the proxy handles signals")
+    accepted(deregister(agent, "web"))
+    lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy has ended")
+    assert probe.signals() == [(proxy.pid, "SIGINT")]
+
+
+@requirement("stopping/escalate/01")
+def check_stubborn_proxy_is_killed(lab: Lab) -> None:
+    """Deregister a service whose proxy ignores SIGINT.
+
+    It is asked with SIGINT, left three seconds at least, and then killed. Source: catalogue (grace of 5 s).
+    """
+    probe = lab.probe_proxy(ignore_sigint=True)
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})])
+    proxy = agent.proxy("web-proxy")
+    lab.until("proxy_start", probe.starts, what="the proxy handles signals")
+    accepted(deregister(agent, "web"))
+    lab.until("proxy_stop", probe.signals, what="the proxy is asked to stop")
+    asked = time.monotonic()
+    lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy is killed")
+    grace = time.monotonic() - asked
+    assert (proxy.pid, "SIGINT") in probe.signals()
+    assert grace > 3, f"killed after {grace:.1f} s"
+
+
+@requirement("stopping/builtin/01")
+def check_builtin_proxy_ends_by_itself(lab: Lab) -> None:
+    """Kill the agent, and send SIGINT to one of its default proxies and SIGTERM to another.
+
+    Both end, and their ports are free. Source: catalogue.
+    """
+    names = ("a", "b")
+    agent = lab.agent(definitions=[lab.service(name, proxy={}) for name in names])
+    ports = [agent.services()[f"{name}-proxy"]["Port"] for name in names]
+    proxies = [agent.proxy(f"{name}-proxy") for name in names]
+    lab.until("proxy_listens", lambda: all(map(connects, ports)), what="both proxies listen")
+    agent.crash()
+    proxies[0].signal(signal.SIGINT)
+    proxies[1].signal(signal.SIGTERM)
+    lab.until("proxy_stop", lambda: not proxies[0].alive(), what="the first proxy ends on SIGINT")
+    lab.until("proxy_stop", lambda: not proxies[1].alive(), what="the second proxy ends on SIGTERM")
+    lab.until("proxy_stop", lambda: not any(map(connects, ports)), what="their ports are free")

@@ -1,0 +1,178 @@
+"""The proxy-specific token: one for each proxy, a secret, good for its own service alone."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from conformance.checks._situations import ALLOW_API, accepted, deregister, end, recorded, register, token_of
+from conformance.plugin.lab import AgentUnderTest, Lab
+from conformance.plugin.marks import requirement
+
+#: Every endpoint that tells something about services, proxies or the agent.
+TELLING = (
+    "/v1/agent/self",
+    "/v1/agent/services",
+    "/v1/agent/checks",
+    "/v1/agent/members",
+    "/v1/agent/service/web",
+    "/v1/agent/service/web-proxy",
+    "/v1/agent/connect/proxy/web-proxy",
+    "/v1/agent/connect/ca/roots",
+    "/v1/agent/connect/ca/leaf/web",
+    "/v1/catalog/connect/web",
+    "/v1/catalog/service/web-proxy",
+    "/v1/health/connect/web",
+    "/v1/health/service/web-proxy",
+)
+
+
+@requirement("token/unique/01")
+def check_every_proxy_has_its_own_token(lab: Lab) -> None:
+    """Start an agent with three services that have a managed proxy, and read the proxies' environments.
+
+    Each holds a token of at least 16 characters that no other has. Source: document, Managed Proxy Documentation.
+    """
+    agent = _agent(lab, "web", "redis", "db")
+    tokens = [token_of(agent.proxy(f"{name}-proxy")) for name in ("web", "redis", "db")]
+    assert all(len(token) >= 16 for token in tokens), "a token can be guessed"
+    assert len(set(tokens)) == 3, "two proxies share a token"
+
+
+@requirement("token/secret/01")
+def check_api_and_log_do_not_show_the_token(lab: Lab) -> None:
+    """Read every endpoint that tells about services, with and without the proxy token, and the agent's log.
+
+    The token stands nowhere. Source: document, Managed Proxy Documentation.
+    """
+    agent = _agent(lab, "web", options={"log_level": "DEBUG"})
+    token = token_of(agent.proxy("web-proxy"))
+    leaks = [
+        path
+        for path in TELLING
+        for caller in (None, token)
+        if token in agent.api.get(path, token=caller).text
+    ]
+    assert not leaks, f"the token is shown by {leaks}"
+    # A request that the agent logs with its query must not carry the secret into the log either.
+    agent.api.get("/v1/agent/connect/proxy/web-proxy", query={"token": token})
+    assert token not in agent.output(), "the token stands in the agent's log"
+
+
+@requirement("token/secret/02")
+def check_stored_tokens_are_private(lab: Lab) -> None:
+    """Search the data directory of an agent with a managed proxy for the proxy's token.
+
+    No file that holds it can be read by group or others. Source: catalogue.
+    """
+    agent = _agent(lab, "web")
+    token = token_of(agent.proxy("web-proxy")).encode()
+    assert agent.data_dir is not None
+    snapshot = agent.data_dir / "proxy" / "snapshot.json"
+    lab.until("state_written", snapshot.exists, what="state is stored")
+    exposed = [
+        path
+        for path in agent.data_dir.rglob("*")
+        if path.is_file() and token in path.read_bytes() and path.stat().st_mode & 0o077
+    ]
+    assert not exposed, f"others may read the token in {exposed}"
+
+
+@requirement("token/own/01")
+def check_token_reads_what_is_its_own(lab: Lab) -> None:
+    """Ask with the token of ``web-proxy`` for the leaf of ``web`` and for the configuration of ``web-proxy``.
+
+    Both are answered. Source: document, Managed Proxy Documentation.
+    """
+    agent = _agent(lab, "web")
+    token = token_of(agent.proxy("web-proxy"))
+    leaf = lab.until(
+        "authority",
+        lambda: accepted(agent.api.get("/v1/agent/connect/ca/leaf/web", token=token)).json,
+        what="the leaf of web is issued",
+    )
+    assert leaf["Service"] == "web"
+    assert (
+        accepted(agent.api.get("/v1/agent/connect/proxy/web-proxy", token=token)).json["TargetServiceID"]
+        == "web"
+    )
+
+
+@requirement("token/foreign/01")
+def check_token_does_not_read_a_foreign_leaf(lab: Lab) -> None:
+    """Ask with the token of ``web-proxy`` for the leaf of ``redis``, both of which have a managed proxy here.
+
+    The answer is 403 and holds no key. Source: document, Managed Proxy Documentation.
+    """
+    agent = _agent(lab, "web", "redis")
+    answer = agent.api.get("/v1/agent/connect/ca/leaf/redis", token=token_of(agent.proxy("web-proxy")))
+    assert answer.status == 403
+    assert "PRIVATE KEY" not in answer.text
+
+
+@requirement("token/carrier/01")
+def check_token_carriers(lab: Lab) -> None:
+    """Send the token of ``web-proxy`` as query parameter, as ``X-Consul-Token`` and as bearer authorization.
+
+    Each way it opens the leaf of ``web`` and is refused for that of ``redis``, which shows that it was read.
+    Source: catalogue.
+    """
+    agent = _agent(lab, "web", "redis")
+    token = token_of(agent.proxy("web-proxy"))
+    lab.until(
+        "authority",
+        lambda: accepted(agent.api.get("/v1/agent/connect/ca/leaf/web", token=token)),
+        what="the leaf of web is issued",
+    )
+    carriers: tuple[tuple[str, dict[str, str]], ...] = (
+        (f"?{urlencode({'token': token})}", {}),
+        ("", {"X-Consul-Token": token}),
+        ("", {"Authorization": f"Bearer {token}"}),
+    )
+    for query, headers in carriers:
+        statuses = [
+            agent.api.get(f"/v1/agent/connect/ca/leaf/{name}{query}", headers=headers).status
+            for name in ("web", "redis")
+        ]
+        assert statuses == [200, 403], (
+            f"carried by {query.partition('=')[0] or next(iter(headers))}: {statuses}"
+        )
+
+
+@requirement("token/stable/01")
+def check_token_survives(lab: Lab) -> None:
+    """Kill a managed proxy, then stop and start its agent, then kill the proxy again.
+
+    Each new process has the token of the first. Source: catalogue.
+    """
+    agent = _agent(lab, "web")
+    proxy = agent.proxy("web-proxy")
+    token = token_of(proxy)
+    end(proxy)
+    second = agent.proxy("web-proxy", other_than=proxy)
+    assert token_of(second) == token
+    recorded(lab, agent, second)
+    agent.restart()
+    end(second)
+    assert token_of(agent.proxy("web-proxy", other_than=second)) == token
+
+
+@requirement("token/stable/02")
+def check_new_registration_new_token(lab: Lab) -> None:
+    """Register a service with a managed proxy, deregister it, and register it again.
+
+    The second proxy has another token. Source: catalogue.
+    """
+    agent = lab.agent(options=ALLOW_API)
+    tokens = set()
+    for _ in range(2):
+        accepted(register(agent, "web", port=8080, proxy={"Command": ["/bin/sleep", "600"]}))
+        proxy = agent.proxy("web-proxy")
+        tokens.add(token_of(proxy))
+        accepted(deregister(agent, "web"))
+        lab.until("proxy_stop", lambda: not agent.proxies("web-proxy"), what="the proxy is stopped")
+    assert len(tokens) == 2
+
+
+def _agent(lab: Lab, *names: str, options: dict[str, object] | None = None) -> AgentUnderTest:
+    definitions = [lab.service(name, proxy={"command": ["/bin/sleep", "600"]}) for name in names]
+    return lab.agent(definitions=definitions, options=options)

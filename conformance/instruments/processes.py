@@ -1,0 +1,227 @@
+"""The process table, read from ``/proc``: identities that survive the recycling of pids.
+
+A :class:`Process` is a pid together with the kernel's start time of that process (field 22 of ``/proc/<pid>/stat``,
+in clock ticks since boot). A zombie has ended: it is not alive. Reading another user's environment needs root.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_PR_SET_CHILD_SUBREAPER = 36
+_TCP_LISTEN = "0A"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stat:
+    """A moment of a process: its state letter, parent, process group, session and effective user."""
+
+    state: str
+    ppid: int
+    pgid: int
+    sid: int
+    uid: int
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process, for good: another process that gets the same pid later is not equal to it.
+
+    Methods that read raise :class:`ProcessLookupError` when the process has ended.
+    """
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The process that has ``pid`` now."""
+        return cls(pid, int(_stat_fields(pid)[19]))
+
+    def alive(self) -> bool:
+        """Whether it still runs; zombies do not."""
+        try:
+            fields = _stat_fields(self.pid)
+        except ProcessLookupError:
+            return False
+        return int(fields[19]) == self.started and fields[0] not in "ZX"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that it was started with."""
+        return dict(item.partition("=")[::2] for item in self._zero_separated("environ"))
+
+    def argv(self) -> list[str]:
+        """Its command line."""
+        return self._zero_separated("cmdline")
+
+    def executable(self) -> Path:
+        """The program that it executes, links resolved."""
+        with _gone_as_lookup_error(self.pid):
+            target = Path(os.readlink(_PROC / str(self.pid) / "exe"))
+        self._still_there()
+        return target
+
+    def directory(self) -> Path:
+        """Its working directory."""
+        with _gone_as_lookup_error(self.pid):
+            target = Path(os.readlink(_PROC / str(self.pid) / "cwd"))
+        self._still_there()
+        return target
+
+    def stat(self) -> Stat:
+        """State, parent, group, session and effective uid. A zombie still has them."""
+        fields = _stat_fields(self.pid)
+        with _gone_as_lookup_error(self.pid):
+            status = (_PROC / str(self.pid) / "status").read_text()
+        if int(fields[19]) != self.started:
+            raise ProcessLookupError(f"process {self.pid} has ended")
+        uid = next(line.split()[2] for line in status.splitlines() if line.startswith("Uid:"))
+        return Stat(
+            state=fields[0], ppid=int(fields[1]), pgid=int(fields[2]), sid=int(fields[3]), uid=int(uid)
+        )
+
+    def signal(self, number: signal.Signals | int) -> None:
+        """Send a signal to this very process, never to a successor of its pid."""
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            self._still_there()
+            signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
+
+    def descriptors(self) -> dict[int, str]:
+        """Its open file descriptors, and what each stands for, as ``/proc/<pid>/fd`` tells."""
+        found = {}
+        with _gone_as_lookup_error(self.pid):
+            for link in (_PROC / str(self.pid) / "fd").iterdir():
+                with suppress(FileNotFoundError):
+                    found[int(link.name)] = os.readlink(link)
+        return found
+
+    def listening_ports(self) -> set[int]:
+        """The TCP ports (IPv4 and IPv6) on which it listens."""
+        inodes = set(self.descriptors().values())
+        ports = set()
+        for table in ("tcp", "tcp6"):
+            with _gone_as_lookup_error(self.pid):
+                rows = (_PROC / str(self.pid) / "net" / table).read_text().splitlines()[1:]
+            for fields in map(str.split, rows):
+                if fields[3] == _TCP_LISTEN and f"socket:[{fields[9]}]" in inodes:
+                    ports.add(int(fields[1].rpartition(":")[2], 16))
+        return ports
+
+    def _zero_separated(self, name: str) -> list[str]:
+        with _gone_as_lookup_error(self.pid):
+            data = (_PROC / str(self.pid) / name).read_bytes()
+        self._still_there()
+        return [os.fsdecode(item) for item in data.rstrip(b"\0").split(b"\0")] if data else []
+
+    def _still_there(self) -> None:
+        if not self.alive():
+            raise ProcessLookupError(f"process {self.pid} has ended")
+
+
+class _gone_as_lookup_error:
+    """``/proc`` says that a process has gone in several ways; the caller learns of it in one."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, FileNotFoundError | ProcessLookupError):
+            raise ProcessLookupError(f"process {self._pid} has ended") from None
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """The fields of ``/proc/<pid>/stat`` after the command name, which may itself hold spaces and brackets."""
+    with _gone_as_lookup_error(pid):
+        text = _read(pid, "stat").decode(errors="replace")
+    return text.rpartition(")")[2].split()
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of ``/proc/<pid>``, with as few calls as can be: the suite reads hundreds of them a second."""
+    descriptor = os.open(f"{_PROC}/{pid}/{name}", os.O_RDONLY)
+    try:
+        data = b""
+        while piece := os.read(descriptor, 1 << 16):
+            data += piece
+        return data
+    finally:
+        os.close(descriptor)
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir(_PROC) if name.isdigit())
+
+
+def table() -> Iterator[Process]:
+    """Every process that this one may see, zombies included."""
+    for pid in _pids():
+        with suppress(ProcessLookupError):
+            yield Process.of(pid)
+
+
+def carrying(variable: str, value: str) -> list[Process]:
+    """The live processes whose environment has ``variable`` with exactly ``value``, oldest first."""
+    wanted = os.fsencode(f"{variable}={value}")
+    found = []
+    for pid in _pids():
+        # The search for the bytes comes first: it is cheap, and says no to nearly every process of the machine.
+        if wanted in (block := raw_environment(pid)) and wanted in block.split(b"\0"):
+            with suppress(ProcessLookupError):
+                found.append(Process.of(pid))
+    return sorted(
+        (process for process in found if process.alive()), key=lambda process: (process.started, process.pid)
+    )
+
+
+def raw_environment(pid: int) -> bytes:
+    """The environment block of whoever has ``pid`` now; empty when it has gone or is not ours to read."""
+    try:
+        return _read(pid, "environ")
+    except OSError:
+        return b""
+
+
+def descendants(pid: int) -> list[Process]:
+    """The children of ``pid``, their children and so on, zombies included; the nearest first."""
+    children: dict[int, list[Process]] = {}
+    for candidate in _pids():
+        with suppress(ProcessLookupError):
+            fields = _stat_fields(candidate)
+            children.setdefault(int(fields[1]), []).append(Process(candidate, int(fields[19])))
+    found: list[Process] = []
+    parents = [pid]
+    while parents:
+        generation = [child for parent in parents for child in children.get(parent, ())]
+        found += generation
+        parents = [child.pid for child in generation]
+    return found
+
+
+def adopt_orphans() -> None:
+    """Make this process the reaper of its orphaned descendants (``PR_SET_CHILD_SUBREAPER``).
+
+    A proxy outlives its agent by design; thus it is re-parented to the suite, which can find and reap it,
+    rather than to an init that a container may not even have.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def reap(process: Process) -> None:
+    """Collect an orphan that has ended, if it is ours to collect. Never waits."""
+    with suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)

@@ -1,0 +1,308 @@
+"""TLS peers, honest and rogue, that tell what happened: :func:`dial` is a client, :class:`TlsServer` a server.
+
+A rogue is an honest peer with one thing wrong: an expired leaf, another authority, another service, two URIs, no
+certificate at all. Their identities come from :mod:`conformance.instruments.identities`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+
+from conformance.instruments.identities import Identity, uri_names
+
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """How a client fared: whether the handshake succeeded, why not, and what came back.
+
+    With TLS 1.3 a server may refuse a client only after that client's handshake is done; then ``handshake`` is
+    false all the same, as soon as the refusal was read. ``ended`` tells that the peer closed its direction.
+    """
+
+    handshake: bool
+    reason: str = ""
+    received: bytes = b""
+    ended: bool = False
+    peer: tuple[str, ...] = ()
+    version: str = ""
+
+
+def dial(
+    port: int,
+    *,
+    identity: Identity | None = None,
+    roots: Sequence[str] | None = None,
+    send: bytes = b"",
+    expect: int | None = None,
+    half_close: bool = True,
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    timeout: float = 10.0,
+    host: str = "127.0.0.1",
+) -> Exchange:
+    """Connect, shake hands, ``send``, end our direction, and read to the peer's end (or ``expect`` bytes).
+
+    Without ``roots`` the server may be anybody; its URI names are reported in ``peer``. ``newest`` caps the protocol
+    version. Never raises for what a peer does: the :class:`Exchange` says it. ``timeout`` holds for each step.
+    """
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, roots)
+    if newest < ssl.TLSVersion.TLSv1_2:
+        context.minimum_version = newest
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    context.maximum_version = newest
+    received = bytearray()
+    try:
+        raw = socket.create_connection((host, port), timeout=timeout)
+    except OSError as error:
+        return Exchange(handshake=False, reason=f"no connection: {error}")
+    with raw:
+        stream = _TlsStream(raw, context, server_side=False)
+        try:
+            stream.handshake()
+        except (OSError, EOFError) as error:
+            return Exchange(handshake=False, reason=_reason(error))
+        peer, version = stream.peeruri_names(), stream.version()
+        try:
+            # Both directions at once: an echo would otherwise fill the buffers of everybody in between.
+            sender = threading.Thread(target=stream.send_quietly, args=(send, half_close), daemon=True)
+            sender.start()
+            while expect is None or len(received) < expect:
+                chunk = stream.receive()
+                if not chunk:
+                    return Exchange(
+                        handshake=True, received=bytes(received), ended=True, peer=peer, version=version
+                    )
+                received += chunk
+        except (OSError, EOFError) as error:
+            refused = isinstance(error, ssl.SSLError) and not received
+            return Exchange(
+                handshake=not refused,
+                reason=_reason(error),
+                received=bytes(received),
+                ended=isinstance(error, EOFError),
+                peer=peer,
+                version=version,
+            )
+        finally:
+            with suppress(OSError):
+                raw.shutdown(socket.SHUT_RDWR)
+            sender.join()
+        return Exchange(handshake=True, received=bytes(received), peer=peer, version=version)
+
+
+class TlsServer:
+    """A service instance that speaks TLS: it echoes, and notes who came. Rogue or honest, as ``identity`` is.
+
+    ``roots`` are those that a client's certificate must chain to; ``None`` asks for no certificate.
+    """
+
+    def __init__(
+        self, identity: Identity, *, roots: Sequence[str] | None = None, port: int = 0, timeout: float = 10.0
+    ) -> None:
+        self._context = _context(ssl.PROTOCOL_TLS_SERVER, identity, roots)
+        self._timeout = timeout
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._peers: list[tuple[str, ...]] = []
+        self._failures: list[str] = []
+        self._received = bytearray()
+
+    @property
+    def peers(self) -> list[tuple[str, ...]]:
+        """The URI names of each client whose handshake succeeded, in order."""
+        with self._lock:
+            return list(self._peers)
+
+    @property
+    def failures(self) -> list[str]:
+        """Why connections failed."""
+        with self._lock:
+            return list(self._failures)
+
+    @property
+    def received(self) -> bytes:
+        """Every byte of application data so far."""
+        with self._lock:
+            return bytes(self._received)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, name=f"tls-{self.port}", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            connection.settimeout(self._timeout)
+            with self._lock:
+                self._open.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        stream = _TlsStream(connection, self._context, server_side=True)
+        with connection:
+            try:
+                stream.handshake()
+                with self._lock:
+                    self._peers.append(stream.peeruri_names())
+                while data := stream.receive():
+                    with self._lock:
+                        self._received += data
+                    stream.send(data)
+                stream.end_sending()
+            except (OSError, EOFError) as error:
+                with self._lock:
+                    self._failures.append(_reason(error))
+        with self._lock:
+            self._open.discard(connection)
+
+
+class _TlsStream:
+    """TLS over a socket with half-close, which :class:`ssl.SSLSocket` lacks: its ``unwrap`` reads no more data.
+
+    One thread may send while another receives.
+    """
+
+    def __init__(self, raw: socket.socket, context: ssl.SSLContext, *, server_side: bool) -> None:
+        self._raw = raw
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=server_side)
+        self._early = bytearray()  # received while we ended our direction, not yet asked for
+        self._lock = threading.Lock()  # the TLS state
+        self._sending = threading.Lock()  # the order of records on the wire; taken before the other
+
+    def handshake(self) -> None:
+        """Raises :class:`OSError` (TLS or transport) or :class:`EOFError` when it fails."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed(self._raw.recv(_CHUNK))
+            except ssl.SSLError:
+                with suppress(OSError):
+                    self._flush()  # the alert that tells the peer why
+                raise
+            else:
+                self._flush()
+                return
+
+    def receive(self) -> bytes:
+        """Some application data; empty when the peer said that there is no more.
+
+        Raises :class:`EOFError` when it hung up without saying so.
+        """
+        while True:
+            with self._lock:
+                if self._early:
+                    early, self._early = bytes(self._early), bytearray()
+                    return early
+                try:
+                    return self._tls.read(_CHUNK)
+                except ssl.SSLZeroReturnError:
+                    return b""
+                except ssl.SSLWantReadError:
+                    to_answer = self._out.pending > 0  # a key update, say
+            if to_answer:
+                self._flush()
+            data = self._raw.recv(_CHUNK)
+            with self._lock:
+                self._feed(data)
+
+    def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        for start in range(0, len(data), _CHUNK):
+            with self._sending:
+                with self._lock:
+                    self._tls.write(data[start : start + _CHUNK])
+                    ready = self._out.read()
+                self._raw.sendall(ready)
+
+    def end_sending(self) -> None:
+        """Say that there is no more to come (close_notify), and end the TCP direction too."""
+        with self._sending:
+            with self._lock:
+                # ``unwrap`` looks for the peer's close_notify after writing ours, and takes application data
+                # for a breach of protocol: leave it none. What it wants to read then is of no interest.
+                with suppress(ssl.SSLError):
+                    while data := self._tls.read(_CHUNK):
+                        self._early += data
+                with suppress(ssl.SSLError):
+                    self._tls.unwrap()
+                ready = self._out.read()
+            self._raw.sendall(ready)
+            self._raw.shutdown(socket.SHUT_WR)
+
+    def send_quietly(self, data: bytes, end: bool) -> None:
+        """Send, and end our direction if asked; whoever reads learns of what goes wrong."""
+        with suppress(OSError):
+            self.send(data)
+            if end:
+                self.end_sending()
+
+    def peeruri_names(self) -> tuple[str, ...]:
+        """The URI names of the peer's certificate, verified or not; empty without one."""
+        der = self._tls.getpeercert(binary_form=True)
+        return uri_names(x509.load_der_x509_certificate(der)) if der else ()
+
+    def version(self) -> str:
+        """The negotiated protocol, such as ``TLSv1.3``."""
+        return self._tls.version() or ""
+
+    def _feed(self, data: bytes) -> None:
+        if not data:
+            raise EOFError("the peer hung up")
+        self._in.write(data)
+
+    def _flush(self) -> None:
+        with self._sending:
+            with self._lock:
+                ready = self._out.read()
+            self._raw.sendall(ready)
+
+
+def _context(purpose: int, identity: Identity | None, roots: Sequence[str] | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(purpose)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED if roots is not None else ssl.CERT_NONE
+    if roots:
+        context.load_verify_locations(cadata="\n".join(roots))
+    if identity is not None:
+        # The standard library loads a key from a file only; this one has no name and never touches a disk.
+        descriptor = os.memfd_create("identity")
+        try:
+            os.write(descriptor, f"{identity.cert_pem}\n{identity.key_pem}\n".encode())
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+    return context
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "reason", None) or str(error) or type(error).__name__)

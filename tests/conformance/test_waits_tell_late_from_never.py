@@ -1,0 +1,99 @@
+"""A wait ends with the thing itself, or says how late it was, or that it never came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from conformance.budgets import PATIENCE, Budget, Budgets, load
+from conformance.instruments.api import Unreachable
+from conformance.instruments.history import History
+from conformance.plugin.waits import CheckFailure, Late, Never, Waits
+
+BUDGET = 0.2
+
+
+@pytest.fixture
+def waits() -> Waits:
+    table = {"short": Budget(name="short", seconds=BUDGET, meaning="a test")}
+    return Waits(Budgets(table=table), History())
+
+
+def after(seconds: float) -> Callable[[], bool]:
+    began = time.monotonic()
+    return lambda: time.monotonic() - began >= seconds
+
+
+def test_what_was_found_is_returned_and_timed(waits: Waits) -> None:
+    assert waits.until("short", lambda: "it", what="it is there") == "it"
+    (timing,) = waits.timings
+    assert (timing.budget, timing.what, timing.outcome) == ("short", "it is there", "in time")
+    assert timing.seconds <= timing.allowed == BUDGET
+
+
+def test_late(waits: Waits) -> None:
+    with pytest.raises(Late, match=r"late: it comes took .* budget short is 0\.2 s"):
+        waits.until("short", after(BUDGET * 1.2), what="it comes")
+    assert waits.timings[0].outcome == "late"
+
+
+def test_never(waits: Waits) -> None:
+    began = time.monotonic()
+    with pytest.raises(Never, match=r"never: it comes did not happen"):
+        waits.until("short", lambda: None, what="it comes")
+    assert time.monotonic() - began >= BUDGET * PATIENCE
+    assert waits.timings[0].outcome == "never"
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError("not yet"), Unreachable("not yet"), ProcessLookupError("not yet")]
+)
+def test_what_may_still_come_is_quoted_in_the_end(waits: Waits, error: Exception) -> None:
+    def fails() -> bool:
+        raise error
+
+    with pytest.raises(Never, match=r"last: not yet"):
+        waits.until("short", fails, what="it comes")
+
+
+def test_a_final_failure_ends_the_wait_at_once(waits: Waits) -> None:
+    def fails() -> bool:
+        raise CheckFailure("no use")
+
+    with pytest.raises(CheckFailure, match="no use"):
+        waits.until("short", fails, what="it comes")
+    assert waits.timings == []
+
+
+def test_a_mistake_of_the_check_is_not_waited_for(waits: Waits) -> None:
+    with pytest.raises(ZeroDivisionError):
+        waits.until("short", lambda: 1 // 0, what="it comes")
+
+
+def test_what_holds_is_watched_for_the_whole_budget(waits: Waits) -> None:
+    began = time.monotonic()
+    waits.holds("short", lambda: True, what="it stays")
+    assert time.monotonic() - began >= BUDGET
+    assert waits.timings[0].outcome == "held"
+
+
+def test_what_does_not_hold_fails_as_soon_as_seen(waits: Waits) -> None:
+    gone = after(BUDGET / 4)
+    with pytest.raises(CheckFailure, match=r"broken after .*: it stays"):
+        waits.holds("short", lambda: not gone(), what="it stays")
+    assert waits.timings[0].outcome == "broken"
+
+
+def test_an_unknown_budget_is_named(waits: Waits) -> None:
+    with pytest.raises(KeyError, match=r"no time budget is called 'shot'; known are short"):
+        waits.until("shot", lambda: True, what="it comes")
+
+
+def test_the_table_is_scaled_and_each_budget_has_a_meaning() -> None:
+    plain, double = load(), load(2.0)
+    for name, budget in plain.table.items():
+        assert budget.seconds > 0
+        assert budget.meaning
+        assert double[name] == 2 * plain[name]
