@@ -1,0 +1,105 @@
+"""One listening socket, shared by the loops: whichever wakes up first takes the connection."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from reference.proxy.config import Address
+from reference.proxy.log import Log
+from reference.proxy.loop import READ, Loop, Task
+
+BACKLOG = 1024
+#: Connections accepted in one turn of a loop, so that a burst of them does not stop the traffic.
+ACCEPT_BATCH = 32
+#: How long to wait when there is no descriptor left for a new connection.
+PAUSE_WHEN_EXHAUSTED = 0.2
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Serve = Callable[[Task, socket.socket, str], Coroutine[Any, Any, None]]
+
+
+class Listener:
+    """Listens on ``bind`` from its creation on; :meth:`close` leaves connections alone.
+
+    ``serve(task, socket, peer)`` is spawned for each connection, on the loop that accepted it, with a non-blocking
+    socket that it owns. The creation raises :class:`OSError` when the address cannot be listened on.
+    """
+
+    def __init__(self, loops: Sequence[Loop], bind: Address, serve: Serve, log: Log) -> None:
+        self._serve = serve
+        self._log = log
+        self._loops = tuple(loops)
+        self._watching = set(loops)
+        self._exhausted = False
+        self._closed = False
+        family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind((bind.host, bind.port))
+            self._socket.listen(BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        for loop in loops:
+            loop.post(lambda loop=loop: self._watch(loop))  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Stop listening, at once for clients. From any thread."""
+        self._closed = True
+        self._socket.shutdown(socket.SHUT_RDWR)
+        for loop in self._loops:
+            loop.post(lambda loop=loop: self._unwatch(loop))  # type: ignore[misc]
+
+    def _watch(self, loop: Loop) -> None:
+        if not self._closed:
+            mask = READ | (select.EPOLLEXCLUSIVE if len(self._loops) > 1 else 0)
+            loop.watch(self._socket.fileno(), mask, lambda _events: self._accept(loop))
+
+    def _unwatch(self, loop: Loop) -> None:
+        loop.forget(self._socket.fileno())
+        self._watching.discard(loop)
+        if not self._watching:
+            self._socket.close()
+
+    def _accept(self, loop: Loop) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                accepted, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as problem:
+                if self._closed:
+                    return
+                if problem.errno in _EXHAUSTED:
+                    self._pause(loop, problem)
+                    return
+                continue  # a connection that was reset before we came to it
+            self._exhausted = False
+            accepted.setblocking(False)
+            tune(accepted)
+            loop.spawn(self._serve, accepted, peer_name(peer))
+
+    def _pause(self, loop: Loop, problem: OSError) -> None:
+        if not self._exhausted:
+            self._log.err(f"cannot accept connections: {problem.strerror}; waiting for others to end")
+        self._exhausted = True
+        loop.forget(self._socket.fileno())
+        loop.later(PAUSE_WHEN_EXHAUSTED, lambda: self._watch(loop))
+
+
+def tune(sock: socket.socket) -> None:
+    """Small writes go out at once; a peer that vanished is noticed in the end."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def peer_name(peer: Any) -> str:
+    """``host:port`` of a socket address of either family."""
+    return str(Address(host=peer[0], port=peer[1]))
