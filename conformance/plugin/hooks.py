@@ -34,8 +34,6 @@ _settings = pytest.StashKey[RunSettings]()
 _lab = pytest.StashKey[Lab]()
 _phases = pytest.StashKey[tuple[float, ...]]()
 
-pytest.register_assert_rewrite("conformance.checks")
-
 
 class CheckHung(Exception):
     """A check did not end within the budget ``check``."""
@@ -48,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Here and not at import: the suite's own tests import the checks, and this module after them.
+    pytest.register_assert_rewrite("conformance.checks")
     config.addinivalue_line("markers", "requirement(id): the requirement that this check proves")
     config.stash[_settings] = config.getoption(OPTION)
     adopt_orphans()

@@ -2,7 +2,7 @@
 
 The order of a start, so that whatever is wrong is known before anything is touched::
 
-    port of the API, data directory, stored state, definitions, ports     may end the start (exit code 1)
+    ports of API and DNS, data directory, stored state, definitions, ports     may end the start (exit code 1)
     certificate authority, catalog, checks                                may end the start (exit code 1)
     supervisor, processes, API                                            from here on the agent runs
 
@@ -23,12 +23,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 
 import uvloop
 
 import proxyproof
 from reference.agent import log
-from reference.agent.api import StartError, listen, serve_until
+from reference.agent.api import listen, serve_until
 from reference.agent.checks import ProxyChecks
 from reference.agent.environment import builtin_proxy_command, proxy_environment
 from reference.agent.observers import CatalogFeed, ProcessFeed
@@ -36,6 +37,7 @@ from reference.agent.persistence import DataDirectory, Memory
 from reference.agent.ports import PortsExhausted
 from reference.agent.proxies import ProxyError
 from reference.agent.services import KeeperError, LocalState, NotAllowed, ProxySettings
+from reference.agent.sockets import StartError
 from reference.catalog.index import IndexClock
 from reference.catalog.model import Node, Service
 from reference.catalog.store import Catalog
@@ -43,9 +45,14 @@ from reference.catalog.watch import Watch
 from reference.config.errors import ConfigError
 from reference.config.load import LoadResult
 from reference.config.model import AgentConfig
+from reference.dns import server as dns_server
+from reference.dns.message import Responder
+from reference.dns.zone import Zone
 from reference.http.app import create_app
 from reference.http.backend import Backend, Mesh, ReloadFailed
 from reference.mesh.authority import Authority
+from reference.mesh.intentions_register import IntentionRegister
+from reference.mesh.intentions_storage import IntentionStorage, NoIntentionStorage, SqliteIntentions
 from reference.mesh.leaf import LeafCache
 from reference.mesh.storage import ForgetfulStorage, SqliteStorage, StorageError
 from reference.supervisor.runner import ManagedProxies
@@ -90,10 +97,12 @@ class _Prepared:
     """What is there before anything runs."""
 
     listener: socket.socket | None
+    dns: dns_server.Sockets | None
     directory: DataDirectory | None
     state: LocalState
     node: Node
     mesh: Mesh | None
+    intentions: IntentionRegister
 
 
 class Agent:
@@ -109,7 +118,7 @@ class Agent:
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
-        """Claim the port and the data directory and work out the local state, without starting anything.
+        """Claim the ports and the data directory and work out the local state, without starting anything.
 
         Raises :class:`StartError`, :class:`KeeperError` and :class:`StorageError`.
         """
@@ -118,6 +127,7 @@ class Agent:
             listener = listen(config)
             if listener is not None:
                 claims.enter_context(listener)
+            dns = dns_server.listen(config, claims)
             directory = None
             if config.data_dir is not None:
                 directory = DataDirectory(config.data_dir)
@@ -125,6 +135,7 @@ class Agent:
                 claims.callback(directory.close)
             self._prepared = _Prepared(
                 listener=listener,
+                dns=dns,
                 directory=directory,
                 state=self._local_state(Memory() if directory is None else directory.load()),
                 node=Node(
@@ -134,6 +145,7 @@ class Agent:
                     datacenter=config.datacenter,
                 ),
                 mesh=self._mesh() if config.connect_enabled else None,
+                intentions=self._intentions(claims),
             )
             yield
 
@@ -145,7 +157,7 @@ class Agent:
             "Node ID": f"'{node.id}'",
             "Node name": f"'{node.name}'",
             "Datacenter": f"'{node.datacenter}'",
-            "Client Addr": f"{config.client_addr} (HTTP: {config.http_port})",
+            "Client Addr": f"{config.client_addr} (HTTP: {config.http_port}, DNS: {config.dns_port})",
             "Node Addr": f"{node.address} (proxies bind to {config.bind_addr})",
             "Data dir": str(config.data_dir or "none: nothing is stored, proxies end with the agent"),
             "Proxy ports": f"{config.proxy_min_port} to {config.proxy_max_port}",
@@ -189,6 +201,7 @@ class Agent:
                 index=self._index,
                 watch=self._watch,
                 mesh=prepared.mesh,
+                intentions=prepared.intentions,
                 reload=self._reload,
                 leave=self._stopping.set,
             )
@@ -197,7 +210,8 @@ class Agent:
             proxies.settle()
             try:
                 app = create_app(backend)
-                await serve_until(self._stopping, app, prepared.listener, ending=self._watch.close)
+                async with dns_server.serving(self._responder(catalog), prepared.dns):
+                    await serve_until(self._stopping, app, prepared.listener, ending=self._watch.close)
             finally:
                 await checks.close()
                 take_along = config.data_dir is None
@@ -242,12 +256,9 @@ class Agent:
         return state
 
     def _mesh(self) -> Mesh:
-        config = self._config
-        keep = config.data_dir is not None and not config.dev_mode
+        config, directory = self._config, self._mesh_dir()
         authority = Authority.open(
-            SqliteStorage(config.data_dir / "authority.sqlite3")
-            if keep and config.data_dir is not None
-            else ForgetfulStorage(),
+            ForgetfulStorage() if directory is None else SqliteStorage(directory / "authority.sqlite3"),
             datacenter=config.datacenter,
             index=self._index.advance(),
         )
@@ -256,6 +267,23 @@ class Agent:
             authority=authority,
             leaves=LeafCache(authority, life=life, index=self._index, watch=self._watch),
         )
+
+    def _intentions(self, claims: contextlib.ExitStack) -> IntentionRegister:
+        directory = self._mesh_dir()
+        storage: IntentionStorage = NoIntentionStorage()
+        if directory is not None:
+            storage = claims.enter_context(
+                contextlib.closing(SqliteIntentions(directory / "intentions.sqlite3"))
+            )
+        return IntentionRegister(storage, index=self._index, watch=self._watch)
+
+    def _mesh_dir(self) -> Path | None:
+        """Where authority and intentions are kept; None with ``-dev``, which forgets them (MP-CA-013)."""
+        return None if self._config.dev_mode else self._config.data_dir
+
+    def _responder(self, catalog: Catalog) -> Responder:
+        options = self._config.dns
+        return Responder(Zone(catalog, options, datacenter=self._config.datacenter), options)
 
     def _refusal(self) -> str | None:
         """Why no managed proxy may be started, if so (MP-ROOT-001, MP-ENV-005)."""

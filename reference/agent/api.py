@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.applications import Starlette
 
+from reference.agent.sockets import claim
 from reference.config.model import AgentConfig
 
 _log = logging.getLogger("agent")
@@ -20,36 +19,17 @@ _log = logging.getLogger("agent")
 #: How long an answer that is being given may hold up the end of the agent (s).
 _LAST_ANSWERS = 2
 _IDLE_CONNECTIONS = 60
-_BACKLOG = 1024
-_REMEDIES = {
-    errno.EADDRINUSE: "stop the program that uses it, or choose another port with -http-port",
-    errno.EADDRNOTAVAIL: "name an address of this machine with -client",
-    errno.EACCES: "choose a port above 1023 with -http-port",
-}
-
-
-class StartError(Exception):
-    """The agent cannot start; the text says what, where, and what to do."""
 
 
 def listen(config: AgentConfig) -> socket.socket | None:
     """The socket of the API, claimed and listening, so that proxies may knock before the agent answers.
 
-    None when the API is off. Raises :class:`StartError`.
+    None when the API is off. Raises :class:`~reference.agent.sockets.StartError`.
     """
     if config.http_port < 0:
         return None
-    family = socket.AF_INET6 if ":" in config.client_addr else socket.AF_INET
-    address = (config.client_addr, config.http_port)
-    try:
-        return socket.create_server(address, family=family, backlog=_BACKLOG)
-    except OSError as error:
-        number = error.errno or 0
-        remedy = _REMEDIES.get(number, "choose another address with -client and -http-port")
-        raise StartError(
-            f"the HTTP API cannot listen on {config.client_addr}:{config.http_port}: "
-            f"{os.strerror(number).lower()}; {remedy}"
-        ) from error
+    address = config.client_addr, config.http_port
+    return claim(address, what="the HTTP API", option="-http-port")
 
 
 async def serve_until(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_INITIALISMS = {"api": "API", "ca": "CA", "id": "ID", "pem": "PEM", "uri": "URI"}
+_INITIALISMS = {"api": "API", "ca": "CA", "id": "ID", "ns": "NS", "pem": "PEM", "uri": "URI"}
 
 
 def go_name(field: str) -> str:

@@ -15,6 +15,9 @@ T = TypeVar("T")
 #: The kind of a record that stands for the proxy of another service.
 CONNECT_PROXY = "connect-proxy"
 
+#: What the original says of each node; there are no segments here.
+NODE_META: Mapping[str, str] = {"consul-network-segment": ""}
+
 
 class Status(StrEnum):
     """The state of a check, best first."""

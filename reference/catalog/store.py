@@ -8,9 +8,11 @@ topic               changes with
 ==================  ===========================================
 ``nodes``           the node
 ``services``        any instance
-``service/NAME``    the instances of NAME and their checks
-``connect/NAME``    the instances that speak for NAME in the mesh
+``service/name``    the instances of a service and their checks
+``connect/name``    the instances that speak for it in the mesh
 ==================  ===========================================
+
+Names are equal regardless of case, and stand in topics in lower case.
 
 A topic without instances costs nothing: it takes the index of the last removal of anything.
 """
@@ -42,9 +44,14 @@ class Instance:
     checks: tuple[Indexed[Check], ...]
 
     @property
+    def status(self) -> Status:
+        """The worst that a check says: an instance without checks is healthy (MP-CAT-009)."""
+        return worst({check.value.status for check in self.checks})
+
+    @property
     def passing(self) -> bool:
-        """Whether no check says otherwise: an instance without checks is healthy (MP-CAT-009)."""
-        return worst({check.value.status for check in self.checks}) is Status.PASSING
+        """Whether no check says otherwise."""
+        return self.status is Status.PASSING
 
 
 class Catalog:
@@ -116,11 +123,11 @@ class Catalog:
 
     def instances(self, name: str) -> tuple[Instance, ...]:
         """The instances of the service ``name``."""
-        return self._instances_of(f"service/{name}")
+        return self._instances_of(f"service/{name.lower()}")
 
     def connect_instances(self, name: str) -> tuple[Instance, ...]:
         """The instances that speak for ``name`` in the mesh: its proxies and its native instances."""
-        return self._instances_of(f"connect/{name}")
+        return self._instances_of(f"connect/{name.lower()}")
 
     def index_of(self, topic: str) -> int:
         """The index of the last change that could have altered an answer about ``topic``."""
@@ -156,5 +163,5 @@ class Catalog:
 
 
 def _topics(service: Service) -> tuple[str, ...]:
-    own = f"service/{service.name}"
-    return (own, f"connect/{service.connects_to}") if service.connects_to else (own,)
+    own = f"service/{service.name.lower()}"
+    return (own, f"connect/{service.connects_to.lower()}") if service.connects_to else (own,)

@@ -85,6 +85,23 @@ class ProxyDefaults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DnsOptions:
+    """What the DNS interface says and how: ``domain`` and ``dns_config``.
+
+    TTLs are in seconds; the keys of ``service_ttl`` are names of services, or prefixes that end in ``*``.
+    ``udp_answer_limit`` holds for clients without EDNS; ``a_record_limit`` of 0 means no limit.
+    """
+
+    domain: str = "consul."
+    only_passing: bool = False
+    enable_truncate: bool = False
+    node_ttl: int = 0
+    service_ttl: Mapping[str, int] = field(default_factory=dict)
+    a_record_limit: int = 0
+    udp_answer_limit: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
 class AgentConfig:
     """Everything that one agent was told, after files, directories, ``-hcl`` and flags were merged.
 
@@ -103,7 +120,10 @@ class AgentConfig:
     #: Where the HTTP API listens: ``addresses.http``, else ``client_addr``.
     client_addr: str = "127.0.0.1"
     http_port: int = 8500
+    #: Where DNS listens: ``addresses.dns``, else ``client_addr``.
+    dns_addr: str = "127.0.0.1"
     dns_port: int = 8600
+    dns: DnsOptions = field(default_factory=DnsOptions)
     log_level: LogLevel = LogLevel.INFO
     proxy_min_port: int = 20000
     proxy_max_port: int = 20255

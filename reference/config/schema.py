@@ -281,7 +281,9 @@ AGENT = Section(
 EFFECTIVE = frozenset(
     _names(
         """
-        addresses.http advertise_addr bind_addr client_addr data_dir datacenter log_level node_name
+        addresses.dns addresses.http advertise_addr bind_addr client_addr data_dir datacenter domain
+        dns_config.a_record_limit dns_config.enable_truncate dns_config.node_ttl dns_config.only_passing
+        dns_config.service_ttl dns_config.udp_answer_limit log_level node_name
         ports.dns ports.http ports.proxy_max_port ports.proxy_min_port
         connect.enabled connect.ca_provider connect.ca_config.leaf_cert_ttl
         connect.proxy.allow_managed_root connect.proxy.allow_managed_api_registration

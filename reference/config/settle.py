@@ -16,12 +16,14 @@ from typing import Any
 from reference.config import addresses
 from reference.config.definition import MAX_PORT, exec_mode_problem
 from reference.config.errors import ConfigError
-from reference.config.model import AgentConfig, LogLevel, ProxyDefaults, ServiceDefinition
+from reference.config.model import AgentConfig, DnsOptions, LogLevel, ProxyDefaults, ServiceDefinition
 
 DEFAULTS: Mapping[str, Any] = {
     "bind_addr": "0.0.0.0",  # noqa: S104 - the original's default
     "client_addr": "127.0.0.1",
     "datacenter": "dc1",
+    "dns_config": {"node_ttl": "0s", "a_record_limit": 0, "udp_answer_limit": 3},
+    "domain": "consul.",
     "log_level": "INFO",
     "ports": {"dns": 8600, "http": 8500, "proxy_min_port": 20000, "proxy_max_port": 20255},
     "connect": {"ca_provider": "consul", "ca_config": {"leaf_cert_ttl": "72h"}},
@@ -31,6 +33,10 @@ DEV: Mapping[str, Any] = {"bind_addr": "127.0.0.1", "connect": {"enabled": True}
 _HOUR = 3600.0
 _LONGEST_LEAF = 365 * 24 * _HOUR
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": _HOUR}
+_LABELS = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+#: The names of services stand before the domain, and 255 bytes are all that a name may have.
+_LONGEST_DOMAIN = 128
+_LONGEST_TTL = 2**31 - 1
 _AMOUNT = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 
 
@@ -67,6 +73,7 @@ def settle(
     low, high = _proxy_ports(settings)
     bind_addr = _address(settings, "bind_addr")
     client_addr = _address(settings, "addresses.http" if settings.get("addresses.http") else "client_addr")
+    dns_addr = _address(settings, "addresses.dns" if settings.get("addresses.dns") else "client_addr")
     http_port, dns_port = _port(settings, "ports.http"), _port(settings, "ports.dns")
     if http_port == dns_port != -1:
         problem = f"HTTP address {client_addr}:{http_port} already configured for DNS"
@@ -81,7 +88,9 @@ def settle(
         advertise_addr=_advertise_addr(settings, bind_addr),
         client_addr=client_addr,
         http_port=http_port,
+        dns_addr=dns_addr,
         dns_port=dns_port,
+        dns=_dns(settings),
         log_level=_log_level(settings),
         proxy_min_port=low,
         proxy_max_port=high,
@@ -199,16 +208,50 @@ def _check_ca_provider(settings: Settings) -> None:
 
 def _leaf_ttl(settings: Settings) -> float:
     name = "connect.ca_config.leaf_cert_ttl"
-    raw: str = settings.get(name)
-    amounts = _AMOUNT.findall(raw)
-    if not amounts or "".join(amount + unit for amount, unit in amounts) != raw:
-        raise settings.error(name, f'{name}: invalid duration: "{raw}"', 'Write it as in "72h" or "1h30m"')
-    seconds = sum(float(amount) * _UNITS[unit] for amount, unit in amounts)
+    seconds = _duration(settings, name, settings.get(name))
     if seconds < _HOUR:
         raise settings.error(name, "leaf cert TTL must be greater than 1h", 'Use "1h" or more')
     if seconds > _LONGEST_LEAF:
         raise settings.error(name, "leaf cert TTL must be less than 1 year", 'Use "8760h" or less')
     return seconds
+
+
+def _duration(settings: Settings, name: str, raw: str) -> float:
+    """Seconds, from the original's spelling of durations."""
+    amounts = _AMOUNT.findall(raw)
+    if not amounts or "".join(amount + unit for amount, unit in amounts) != raw:
+        raise settings.error(name, f'{name}: invalid duration: "{raw}"', 'Write it as in "72h" or "1h30m"')
+    return sum(float(amount) * _UNITS[unit] for amount, unit in amounts)
+
+
+def _dns(settings: Settings) -> DnsOptions:
+    domain: str = settings.get("domain").lower().removesuffix(".")
+    if not _LABELS.fullmatch(domain) or len(domain) > _LONGEST_DOMAIN:
+        problem = f'domain: invalid domain name: "{domain}"'
+        raise settings.error("domain", problem, 'Give a name such as "consul" or "mesh.example.org"')
+    limits = {key: settings.get(f"dns_config.{key}") for key in ("a_record_limit", "udp_answer_limit")}
+    for key, limit in limits.items():
+        if limit < 0:
+            problem = f"dns_config.{key} cannot be {limit}. Must be greater than or equal to zero"
+            raise settings.error(f"dns_config.{key}", problem, "Give zero or more")
+    ttls: Mapping[str, str] = settings.get("dns_config.service_ttl", {})
+    return DnsOptions(
+        domain=f"{domain}.",
+        only_passing=settings.get("dns_config.only_passing", False),
+        enable_truncate=settings.get("dns_config.enable_truncate", False),
+        node_ttl=_ttl(settings, "dns_config.node_ttl", settings.get("dns_config.node_ttl")),
+        service_ttl={
+            service.lower(): _ttl(settings, "dns_config.service_ttl", raw) for service, raw in ttls.items()
+        },
+        **limits,
+    )
+
+
+def _ttl(settings: Settings, name: str, raw: str) -> int:
+    seconds = _duration(settings, name, raw)
+    if seconds > _LONGEST_TTL:
+        raise settings.error(name, f'{name}: "{raw}" is too long', f"Give at most {_LONGEST_TTL} seconds")
+    return int(seconds)
 
 
 def _proxy_defaults(settings: Settings) -> ProxyDefaults:

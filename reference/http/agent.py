@@ -12,7 +12,7 @@ from reference.agent import proxies
 from reference.agent.ports import PortsExhausted
 from reference.agent.proxies import ProxyError, digest
 from reference.agent.services import KeeperError, NotAllowed
-from reference.catalog.model import worst
+from reference.catalog.model import NODE_META, worst
 from reference.config.definition import definition_from_api
 from reference.config.errors import ConfigError
 from reference.http import wire
@@ -82,7 +82,7 @@ async def self_(call: Call) -> Answer:
                 "consul": {"acl": "disabled", "leader": "true", "server": "true"},
                 "runtime": {"os": sys.platform, "version": f"python{sys.version.split()[0]}"},
             },
-            "Meta": wire.NODE_META,
+            "Meta": NODE_META,
         }
     )
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from reference.http import agent, catalog, connect
+from reference.http import agent, catalog, connect, intentions
 from reference.http.backend import Backend
 from reference.http.exchange import Endpoint, Handler
 
@@ -30,6 +30,13 @@ ROUTES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
     ("/v1/agent/connect/ca/roots", {"GET": connect.agent_roots}),
     ("/v1/agent/connect/ca/leaf/{service:path}", {"GET": connect.leaf}),
     ("/v1/connect/ca/roots", {"GET": connect.roots}),
+    ("/v1/connect/intentions", {"GET": intentions.list_, "POST": intentions.create}),
+    ("/v1/connect/intentions/match", {"GET": intentions.match}),
+    ("/v1/connect/intentions/check", {"GET": intentions.check}),
+    (
+        "/v1/connect/intentions/{id:path}",
+        {"GET": intentions.get, "PUT": intentions.replace, "DELETE": intentions.delete},
+    ),
     ("/v1/catalog/datacenters", {"GET": catalog.datacenters}),
     ("/v1/catalog/nodes", {"GET": catalog.nodes}),
     ("/v1/catalog/services", {"GET": catalog.services}),

@@ -13,6 +13,7 @@ from reference.catalog.store import Catalog
 from reference.catalog.watch import Watch
 from reference.config.model import AgentConfig
 from reference.mesh.authority import Authority
+from reference.mesh.intentions_register import IntentionRegister
 from reference.mesh.leaf import LeafCache
 
 
@@ -36,6 +37,7 @@ class Backend:
     index: IndexClock
     watch: Watch
     mesh: Mesh | None
+    intentions: IntentionRegister
     reload: Callable[[], None]
     leave: Callable[[], None]
 

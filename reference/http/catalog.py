@@ -83,9 +83,11 @@ async def _list(call: Call, topic: str, read: Callable[[], T]) -> Answer:
 
 
 def _name(call: Call) -> str:
-    if not call.path("name"):
+    """The name of a service, in the case of the catalog's topics."""
+    name = call.path("name").lower()
+    if not name:
         raise ApiError(400, "Missing service name")
-    return call.path("name")
+    return name
 
 
 def _selection(call: Call, find: Callable[[str], Sequence[Instance]]) -> Callable[[], list[Instance]]:

@@ -141,7 +141,11 @@ async def authorize_peer(call: Call) -> Answer:
     except ValueError as error:
         raise ApiError(400, f"Bad request: Request decode failed: {error}") from error
     try:
-        decision = authorize(target=asked.target, client_uri=asked.client_cert_uri)
+        decision = authorize(
+            target=asked.target,
+            client_uri=asked.client_cert_uri,
+            intentions=call.backend.intentions.known,
+        )
     except AuthorizeInputError as error:
         raise ApiError(400, f"Bad request: {error}") from error
     view = wire.Authorization(authorized=decision.authorized, reason=decision.reason)

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from reference.agent.proxies import Managed
 from reference.agent.records import NodeService, Record, Weights, node_service
-from reference.catalog.model import Check, Indexed, Node, Service
+from reference.catalog.model import NODE_META, Check, Indexed, Node, Service
 from reference.catalog.store import Instance
 from reference.config.model import Upstream
 from reference.mesh.authority import Root
@@ -244,10 +244,6 @@ def check(value: Check, node: str, *, created: int = 0, modified: int = 0) -> Ch
 
 def _addresses(node: Node) -> Mapping[str, str]:
     return {"lan": node.address, "wan": node.address}
-
-
-#: What the original says of each node; there are no segments here.
-NODE_META = {"consul-network-segment": ""}
 
 
 def node(value: Indexed[Node]) -> NodeView:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reference.mesh import spiffe
+from reference.mesh.intentions import Intentions, Party
 
 
 class AuthorizeInputError(ValueError):
@@ -13,14 +14,16 @@ class AuthorizeInputError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The answer, with the reason that the original gives (MP-INT-021)."""
+    """The answer, with the reason that the original gives (MP-INT-020, MP-INT-021)."""
 
     authorized: bool
     reason: str
 
 
-def authorize(*, target: str, client_uri: str) -> Decision:
+def authorize(*, target: str, client_uri: str, intentions: Intentions) -> Decision:
     """Decide whether the holder of a verified certificate for ``client_uri`` may talk to ``target``.
+
+    One of the intentions decides, and without one that concerns them access is allowed.
 
     The trust domain is not compared: the caller has verified the certificate against the roots of this mesh,
     which sign for one trust domain only (MP-INT-022). Raises :class:`AuthorizeInputError`.
@@ -33,4 +36,8 @@ def authorize(*, target: str, client_uri: str) -> Decision:
         raise AuthorizeInputError("ClientCertURI not a valid Connect identifier") from error
     if not isinstance(identity, spiffe.ServiceId):
         raise AuthorizeInputError("ClientCertURI not a valid Service identifier")
+    source = Party(identity.service, identity.namespace)
+    decisive = intentions.deciding(source=source, destination=Party(target))
+    if decisive is not None:
+        return Decision(authorized=decisive.allows, reason=f"Matched intention: {decisive}")
     return Decision(authorized=True, reason="ACLs disabled, access is allowed by default")

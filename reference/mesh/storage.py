@@ -73,7 +73,7 @@ class SqliteStorage:
         if not self._path.exists():
             return None
         try:
-            with closing(self._connect()) as connection:
+            with closing(durable_connection(self._path)) as connection:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if version == 0:
                     return None
@@ -82,7 +82,7 @@ class SqliteStorage:
                 row = connection.execute(
                     "SELECT trust_domain, serial, certificate, private_key FROM authority"
                 ).fetchone()
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise self._trouble(str(error)) from error
         if row is None:
             raise self._trouble("it holds no authority")
@@ -91,9 +91,7 @@ class SqliteStorage:
     def save(self, authority: StoredAuthority) -> None:
         """Write the file, in one transaction."""
         try:
-            # SQLite gives its side files the mode of the main file, so the mode is set before it opens it.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            with closing(self._connect()) as connection, connection:
+            with closing(durable_connection(self._path)) as connection, connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("DROP TABLE IF EXISTS authority")
                 connection.execute(_SCHEMA)
@@ -105,14 +103,25 @@ class SqliteStorage:
         except (OSError, sqlite3.Error) as error:
             raise self._trouble(str(error)) from error
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
-
     def _trouble(self, what: str) -> StorageError:
         return StorageError(
             f"the certificate authority in {self._path} cannot be used: {what}. "
             "Restore the file from a backup, or move it away to start a new trust domain."
         )
+
+
+def durable_connection(path: Path) -> sqlite3.Connection:
+    """A connection to the database in ``path`` whose commits have reached the disk, and that only its owner can read.
+
+    Raises :class:`OSError` and :class:`sqlite3.Error`.
+    """
+    # SQLite gives its side files the mode of the main file, so the mode is set before it opens it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

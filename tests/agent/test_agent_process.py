@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import dns.message
+import dns.query
 import httpx
 import pytest
 
@@ -262,6 +264,46 @@ def test_a_port_in_use_is_named_before_anything_happens(tmp_path: Path) -> None:
         assert "Traceback" not in output
         assert not (tmp_path / "data").exists()
         assert one.running() == {}
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_dns_port_in_use_is_named_before_anything_happens(tmp_path: Path, kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as owner:
+        owner.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            owner.listen()
+        port = owner.getsockname()[1]
+        with agent(tmp_path, ports={"http": free_port(), "dns": port}) as one:
+            one.define(service("a"))
+            output, _ = one.spawn().communicate(timeout=DEADLINE)
+            assert one.process is not None
+            assert one.process.returncode == 1
+            assert f"the DNS interface cannot listen on 127.0.0.1:{port}: address already in use" in output
+            assert "Traceback" not in output
+            assert not (tmp_path / "data").exists()
+            assert one.running() == {}
+
+
+def test_dns_finds_a_proxy_while_it_is_there(tmp_path: Path) -> None:
+    """MP-CAT-010, and the whole way from a file to a resolver."""
+    port, dns_port = free_port(), free_port()
+    question = dns.message.make_query("web.connect.consul", "SRV")
+
+    def location() -> str:
+        answer = dns.query.udp(question, "127.0.0.1", port=dns_port, timeout=DEADLINE)
+        return str(answer.answer[0][0]) if answer.answer else ""
+
+    with agent(tmp_path, ports={"http": port, "dns": dns_port}, node_name="here") as one:
+        one.port = port
+        one.define(service("web", disable_tcp_check=True, bind_port=20001))
+        one.start()
+        assert location() == "1 1 20001 here.node.dc1.consul."
+        one.define()
+        assert one.put("/v1/agent/reload").status_code == 200
+        assert location() == ""
+        code, output = one.end(signal.SIGTERM)
+        assert code == 0, output
+        assert f"[INFO] dns: Started DNS server on 127.0.0.1:{dns_port} (udp)" in output
 
 
 def test_a_second_agent_in_the_same_directory_is_refused(tmp_path: Path) -> None:

@@ -130,3 +130,16 @@ def test_two_lives_of_an_agent_hand_out_different_indexes(monkeypatch: pytest.Mo
         first.advance()
     monkeypatch.setattr(time, "time_ns", lambda: 2_000_000_000)
     assert IndexClock().current > first.current
+
+
+def test_names_are_equal_regardless_of_case() -> None:
+    """As the original keeps them: what a user writes in another case is the same service, for DNS too."""
+    store = catalog()
+    store.put_service(Service(id="a", name="Web"))
+    store.put_service(PROXY)
+    store.put_service(Service(id="b", name="web", port=1))
+    assert {found.service.value.id for found in store.instances("WEB")} == {"a", "b"}
+    assert [found.service.value.id for found in store.connect_instances("Web")] == ["web-proxy"]
+    before = indexes(store)
+    store.remove_service("a")
+    assert changed(before, store) == {"services", "service/web"}

@@ -35,7 +35,7 @@ def test_every_flag_reaches_the_agent(agent: _Agent, tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text('{"service": {"name": "b"}, "server": true}')
     sources = f"-data-dir {tmp_path}/d -config-file {tmp_path}/b.json -config-dir={tmp_path}/conf"
     addresses = "-bind 127.0.0.2 -client 127.0.0.3 -http-port 1 -dns-port -1"
-    rest = "-node n --log-level=warn -hcl connect{enabled=false}"
+    rest = "-node n -domain d --log-level=warn -hcl connect{enabled=false}"
     code = main(f"agent -dev {sources} {addresses} {rest}".split())
     assert code == 7
     assert agent.ignored == ("server",)
@@ -43,6 +43,7 @@ def test_every_flag_reaches_the_agent(agent: _Agent, tmp_path: Path) -> None:
     assert [service.name for service in config.services] == ["b", "a"]
     assert (config.node_name, config.bind_addr, config.client_addr) == ("n", "127.0.0.2", "127.0.0.3")
     assert (config.http_port, config.dns_port, config.log_level) == (1, -1, LogLevel.WARN)
+    assert config.dns.domain == "d."
     assert (config.dev_mode, config.data_dir, config.connect_enabled) == (True, tmp_path / "d", False)
 
 

@@ -60,7 +60,11 @@ _CASES: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "flag without value": ("agent -dev -http-port", 2, ("-http-port",)),
     "flag with a wrong value": ("agent -dev -http-port many", 2, ("-http-port", "many", "a whole number")),
     "an argument that is no flag": ("agent -dev web.json", 2, ("web.json",)),
-    "unknown command": ("agnet", 2, ("agnet", "agent, connect, help, requirements, run, validate, version")),
+    "unknown command": (
+        "agnet",
+        2,
+        ("agnet", "agent, connect, help, requirements, run, simulate, validate, version"),
+    ),
     "no command": ("", 2, ("no command given",)),
     "validation of a bad file": ("validate key.json", 1, ("key.json", "service.connect.proxy.foo")),
     "validation of nothing": ("validate", 2, ("at least one config file",)),

@@ -10,7 +10,7 @@ import pytest
 
 from reference.config import addresses
 from reference.config.load import load
-from reference.config.model import AgentConfig, LogLevel, ProxyDefaults
+from reference.config.model import AgentConfig, DnsOptions, LogLevel, ProxyDefaults
 from reference.config.sources import Sources
 from tests.config.writing import load_fragment, refusal, refused_fragment, write
 
@@ -43,6 +43,15 @@ def test_all_options_that_have_an_effect() -> None:
             "bind_addr": "0.0.0.0",
             "advertise_addr": "192.0.2.7",
             "client_addr": "127.0.0.3",
+            "domain": "Mesh.Example.ORG",
+            "dns_config": {
+                "only_passing": True,
+                "enable_truncate": True,
+                "node_ttl": "1m30s",
+                "service_ttl": {"Web": "10s", "*": "0.5s"},
+                "a_record_limit": 7,
+                "udp_answer_limit": 0,
+            },
             "log_level": "trace",
             "ports": {"http": 1, "dns": -1, "proxy_min_port": 5, "proxy_max_port": 5},
             "connect": {
@@ -62,6 +71,16 @@ def test_all_options_that_have_an_effect() -> None:
         bind_addr="0.0.0.0",
         advertise_addr="192.0.2.7",
         client_addr="127.0.0.3",
+        dns_addr="127.0.0.3",
+        dns=DnsOptions(
+            domain="mesh.example.org.",
+            only_passing=True,
+            enable_truncate=True,
+            node_ttl=90,
+            service_ttl={"web": 10, "*": 0},
+            a_record_limit=7,
+            udp_answer_limit=0,
+        ),
         log_level=LogLevel.TRACE,
         http_port=1,
         dns_port=-1,
@@ -97,8 +116,16 @@ def test_a_list_of_one_object_counts_as_the_object_as_converters_from_hcl_write_
     assert "connect: more than one object is not supported" in refused_fragment(twice).problem
 
 
-def test_the_address_of_the_api_can_be_set_apart() -> None:
-    assert _config({"client_addr": "127.0.0.2", "addresses": {"http": "[::1]"}}).client_addr == "::1"
+def test_the_addresses_of_the_api_and_of_dns_can_be_set_apart() -> None:
+    config = _config({"client_addr": "127.0.0.2", "addresses": {"http": "[::1]"}})
+    assert (config.client_addr, config.dns_addr) == ("::1", "127.0.0.2")
+    config = _config({"client_addr": "127.0.0.2", "addresses": {"dns": "127.0.0.4"}})
+    assert (config.client_addr, config.dns_addr) == ("127.0.0.2", "127.0.0.4")
+
+
+@pytest.mark.parametrize("domain", ["consul", "consul.", "CONSUL."])
+def test_a_domain_ends_in_a_dot_that_need_not_be_written(domain: str) -> None:
+    assert _config({"domain": domain}).dns == DnsOptions()
 
 
 def test_both_limits_at_zero_switch_automatic_ports_off() -> None:
@@ -175,6 +202,23 @@ _IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "leaf for too long": (
         {"connect": {"ca_config": {"leaf_cert_ttl": "8761h"}}},
         "leaf cert TTL must be less than 1 year",
+    ),
+    "domain": ({"domain": "a..b"}, 'domain: invalid domain name: "a..b"'),
+    "no domain": ({"domain": ""}, 'domain: invalid domain name: ""'),
+    "label too long": ({"domain": "x" * 64}, "domain: invalid domain name"),
+    "domain too long": ({"domain": ".".join(["x" * 60] * 3)}, "domain: invalid domain name"),
+    "fewer than no answers": (
+        {"dns_config": {"udp_answer_limit": -1}},
+        "dns_config.udp_answer_limit cannot be -1. Must be greater than or equal to zero",
+    ),
+    "fewer than no records": (
+        {"dns_config": {"a_record_limit": -1}},
+        "dns_config.a_record_limit cannot be -1. Must be greater than or equal to zero",
+    ),
+    "time of a node": ({"dns_config": {"node_ttl": "-1s"}}, 'dns_config.node_ttl: invalid duration: "-1s"'),
+    "time of a service": (
+        {"dns_config": {"service_ttl": {"web": "1000000h"}}},
+        'dns_config.service_ttl: "1000000h" is too long',
     ),
     "provider": ({"connect": {"ca_provider": "foo"}}, "foo is not a valid CA provider"),
     "provider that is not here": ({"connect": {"ca_provider": "vault"}}, "vault is not supported"),

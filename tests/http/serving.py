@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,9 @@ from reference.config.model import AgentConfig, ServiceDefinition
 from reference.http.app import create_app
 from reference.http.backend import Backend, Mesh
 from reference.mesh.authority import Authority
+from reference.mesh.intentions import Intention
+from reference.mesh.intentions_register import IntentionRegister
+from reference.mesh.intentions_storage import NoIntentionStorage
 from reference.mesh.leaf import LeafCache
 from reference.mesh.storage import ForgetfulStorage
 from tests.agent.defining import settings
@@ -48,10 +51,11 @@ class Api:
 async def api(
     *definitions: ServiceDefinition,
     remembered: Mapping[str, Remembered] | None = None,
+    intentions: Iterable[Intention] = (),
     connect: bool = True,
     **config: Any,
 ) -> AsyncIterator[Api]:
-    """The API of an agent with these services of files."""
+    """The API of an agent with these services of files, and these intentions."""
     index, watch = IndexClock(), Watch()
     catalog = Catalog(NODE, clock=index, watch=watch)
     state = LocalState(
@@ -65,6 +69,9 @@ async def api(
     state.attach(checks)
     authority = Authority.open(ForgetfulStorage(), datacenter="dc1", index=index.advance())
     leaves = LeafCache(authority, life=timedelta(hours=72), index=index, watch=watch)
+    register = IntentionRegister(NoIntentionStorage(), index=index, watch=watch)
+    for intention in intentions:
+        register.known.put(intention)
     calls: list[str] = []
     backend = Backend(
         config=AgentConfig(node_name="vm", **{"dev_mode": True, **config}),
@@ -75,6 +82,7 @@ async def api(
         index=index,
         watch=watch,
         mesh=Mesh(authority=authority, leaves=leaves) if connect else None,
+        intentions=register,
         reload=lambda: calls.append("reload"),
         leave=lambda: calls.append("leave"),
     )

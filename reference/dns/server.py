@@ -1,0 +1,149 @@
+"""The sockets under DNS: UDP and TCP on one port, claimed before anything starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+from reference.agent.sockets import claim
+from reference.config.model import AgentConfig
+from reference.dns.message import Responder
+
+_log = logging.getLogger("dns")
+
+#: How long a TCP client may be silent (s).
+_IDLE = 10.0
+_LENGTH = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sockets:
+    """The two sockets of one server."""
+
+    udp: socket.socket
+    tcp: socket.socket
+
+
+def listen(config: AgentConfig, claims: contextlib.ExitStack) -> Sockets | None:
+    """The sockets of the DNS interface, which are closed with ``claims``; None when it is off.
+
+    Raises :class:`~reference.agent.sockets.StartError`.
+    """
+    if config.dns_port < 0:
+        return None
+
+    def claimed(kind: socket.SocketKind) -> socket.socket:
+        address = config.dns_addr, config.dns_port
+        return claims.enter_context(claim(address, kind, what="the DNS interface", option="-dns-port"))
+
+    return Sockets(udp=claimed(socket.SOCK_DGRAM), tcp=claimed(socket.SOCK_STREAM))
+
+
+@contextlib.asynccontextmanager
+async def serving(responder: Responder, sockets: Sockets | None) -> AsyncIterator[None]:
+    """Answer queries for as long as the context lasts, if there are sockets."""
+    if sockets is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    connections: set[asyncio.Transport] = set()
+    datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(responder), sock=sockets.udp)
+    server = await loop.create_server(lambda: _Stream(responder, connections), sock=sockets.tcp)
+    for kind, bound in (("udp", sockets.udp), ("tcp", sockets.tcp)):
+        _log.info("Started DNS server on %s:%s (%s)", *bound.getsockname()[:2], kind)
+    try:
+        yield
+    finally:
+        datagrams.close()
+        server.close()
+        for transport in tuple(connections):
+            transport.abort()
+        await server.wait_closed()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """A query and its answer are a datagram each."""
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is ours."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """Answer one query."""
+        answer = self._responder.respond(data, stream=False)
+        if answer is not None:
+            self._transport.sendto(answer, addr)
+
+
+class _Stream(asyncio.Protocol):
+    """Queries follow each other, each after its length in two bytes (RFC 1035, 4.2.2).
+
+    They are answered one by one, and others have their turn in between; nothing more is read meanwhile, nor while
+    the client does not read its answers.
+    """
+
+    def __init__(self, responder: Responder, connections: set[asyncio.Transport]) -> None:
+        self._responder = responder
+        self._connections = connections
+        self._received = bytearray()
+        self._congested = False
+        self._loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self._transport)
+        self._silence = self._loop.call_later(_IDLE, self._transport.abort)
+        self._turn = self._loop.call_soon(self._serve)
+
+    def data_received(self, data: bytes) -> None:
+        """Something has come, perhaps the rest of a query."""
+        self._received += data
+        self._transport.pause_reading()
+        self._go_on()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers."""
+        self._congested = True
+
+    def resume_writing(self) -> None:
+        """It has read them."""
+        self._congested = False
+        self._go_on()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._silence.cancel()
+        self._turn.cancel()
+        self._connections.discard(self._transport)
+
+    def _go_on(self) -> None:
+        """Take up the queries that have come, when it is this client's turn."""
+        self._silence.cancel()
+        self._silence = self._loop.call_later(_IDLE, self._transport.abort)
+        self._turn.cancel()
+        self._turn = self._loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Answer the next query, if there is a whole one and the client takes answers."""
+        if self._congested or self._transport.is_closing():
+            return
+        end = _LENGTH + int.from_bytes(self._received[:_LENGTH], "big")
+        if len(self._received) < end:
+            self._transport.resume_reading()
+            return
+        answer = self._responder.respond(bytes(self._received[_LENGTH:end]), stream=True)
+        del self._received[:end]
+        if answer is None:
+            self._transport.abort()
+            return
+        self._transport.write(len(answer).to_bytes(_LENGTH, "big") + answer)
+        self._go_on()
