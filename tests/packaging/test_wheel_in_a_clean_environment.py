@@ -73,5 +73,15 @@ def test_the_register_is_listed(outside: Path, command: Path) -> None:
 
 
 def test_the_suite_judges_the_reference(outside: Path, command: Path) -> None:
-    run(command, "run", "security/root", "logs/capture", "--target", "reference", "--report", "report", cwd=outside)
+    run(
+        command,
+        "run",
+        "security/root",
+        "logs/capture",
+        "--target",
+        "reference",
+        "--report",
+        "report",
+        cwd=outside,
+    )
     assert (outside / "report/report.json").is_file()
