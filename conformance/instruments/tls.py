@@ -72,7 +72,7 @@ def dial(
             stream.handshake()
         except (OSError, EOFError) as error:
             return Exchange(handshake=False, reason=_reason(error))
-        peer, version = stream.peeruri_names(), stream.version()
+        peer, version = stream.peer_uri_names(), stream.version()
         try:
             # Both directions at once: an echo would otherwise fill the buffers of everybody in between.
             sender = threading.Thread(target=stream.send_quietly, args=(send, half_close), daemon=True)
@@ -170,7 +170,7 @@ class TlsServer:
             try:
                 stream.handshake()
                 with self._lock:
-                    self._peers.append(stream.peeruri_names())
+                    self._peers.append(stream.peer_uri_names())
                 while data := stream.receive():
                     with self._lock:
                         self._received += data
@@ -266,7 +266,7 @@ class _TlsStream:
             if end:
                 self.end_sending()
 
-    def peeruri_names(self) -> tuple[str, ...]:
+    def peer_uri_names(self) -> tuple[str, ...]:
         """The URI names of the peer's certificate, verified or not; empty without one."""
         der = self._tls.getpeercert(binary_form=True)
         return uri_names(x509.load_der_x509_certificate(der)) if der else ()
