@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from conformance.plugin import discovery
+from conformance.requirements import load
 from reference.supervisor import core
 
 HERE = Path(__file__).parent
@@ -53,8 +55,31 @@ stateDiagram-v2
 """
 
 
+def requirements() -> str:
+    """The register, an area after the other, with what has no check yet."""
+    register, proofs = load(), discovery.by_requirement(discovery.discover())
+    tested = sum(entry.id in proofs for entry in register)
+    areas = []
+    for area in register.areas:
+        rows = "\n".join(
+            f"| `{entry.id}` | {entry.level} | {entry.feature} | {entry.text.replace('|', chr(92) + '|')} | {entry.source} | "
+            f"{'yes' if entry.id in proofs else '**untested**'} |"
+            for entry in area.requirements
+        )
+        areas.append(
+            f"## {area.title}\n\n| id | level | feature | requirement | source | check |\n|---|---|---|---|---|---|\n{rows}\n"
+        )
+    sections = "\n".join(areas)
+    return f"""# Requirements
+
+Drawn from `conformance/requirements/` by `python docs/generate.py`. {tested} of {len(tuple(register))} have a check;
+`proxyproof requirements show ID` tells the whole of one, with the published text of its checks.
+
+{sections}"""
+
+
 #: Each generated page and what draws it.
-PAGES = {"supervisor-states.md": supervisor_states}
+PAGES = {"requirements.md": requirements, "supervisor-states.md": supervisor_states}
 
 if __name__ == "__main__":
     for name, draw in PAGES.items():

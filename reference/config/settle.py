@@ -79,6 +79,7 @@ def settle(
         problem = f"HTTP address {client_addr}:{http_port} already configured for DNS"
         raise settings.error("ports.http", problem, "Set ports.http and ports.dns to two different ports")
     _check_ca_provider(settings)
+    _check_access_control(settings)
     return AgentConfig(
         node_name=_node_name(settings),
         datacenter=_datacenter(settings),
@@ -204,6 +205,17 @@ def _check_ca_provider(settings: Settings) -> None:
         raise settings.error("connect.ca_provider", problem, 'Use "consul"')
     if provider not in ("", "consul"):
         raise settings.error("connect.ca_provider", f"{provider} is not a valid CA provider", 'Use "consul"')
+
+
+#: Options that ask for closed doors, and the value that does. What cannot be closed must not pretend to be.
+_CLOSED_DOORS = {"acl.enabled": True, "acl.default_policy": "deny", "acl_default_policy": "deny"}
+
+
+def _check_access_control(settings: Settings) -> None:
+    for name, closed in _CLOSED_DOORS.items():
+        if settings.get(name) == closed:
+            problem = f"{name}: access control is not supported by this agent, its API would stay open"
+            raise settings.error(name, problem, "Remove the option where an open API is acceptable")
 
 
 def _leaf_ttl(settings: Settings) -> float:

@@ -223,6 +223,15 @@ _IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "provider": ({"connect": {"ca_provider": "foo"}}, "foo is not a valid CA provider"),
     "provider that is not here": ({"connect": {"ca_provider": "vault"}}, "vault is not supported"),
     "exec mode": ({"connect": {"proxy_defaults": {"exec_mode": "x"}}}, "invalid exec mode: x"),
+    "access control": ({"acl": {"enabled": True}}, "acl.enabled: access control is not supported"),
+    "default deny": (
+        {"acl": {"default_policy": "deny"}},
+        "acl.default_policy: access control is not supported",
+    ),
+    "default deny of old": (
+        {"acl_default_policy": "deny"},
+        "acl_default_policy: access control is not supported",
+    ),
     "check": ({"check": {"ttl": "1s"}}, "health checks in the configuration are not supported"),
 }
 
