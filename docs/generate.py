@@ -59,17 +59,27 @@ def requirements() -> str:
     """The register, an area after the other, with what has no check yet."""
     register, proofs = load(), discovery.by_requirement(discovery.discover())
     tested = sum(entry.id in proofs for entry in register)
-    areas = []
+    lines: list[str] = []
     for area in register.areas:
-        rows = "\n".join(
-            f"| `{entry.id}` | {entry.level} | {entry.feature} | {entry.text.replace('|', chr(92) + '|')} | {entry.source} | "
-            f"{'yes' if entry.id in proofs else '**untested**'} |"
-            for entry in area.requirements
-        )
-        areas.append(
-            f"## {area.title}\n\n| id | level | feature | requirement | source | check |\n|---|---|---|---|---|---|\n{rows}\n"
-        )
-    sections = "\n".join(areas)
+        lines += [
+            f"## {area.title}",
+            "",
+            "| id | level | feature | requirement | source | check |",
+            "|---" * 6 + "|",
+        ]
+        for entry in area.requirements:
+            check = "yes" if entry.id in proofs else "**untested**"
+            cells = (
+                f"`{entry.id}`",
+                entry.level,
+                entry.feature,
+                entry.text.replace("|", "\\|"),
+                entry.source,
+                check,
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    sections = "\n".join(lines)
     return f"""# Requirements
 
 Drawn from `conformance/requirements/` by `python docs/generate.py`. {tested} of {len(tuple(register))} have a check;

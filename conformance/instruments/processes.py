@@ -46,12 +46,13 @@ class Process:
         return cls(pid, int(_stat_fields(pid)[19]))
 
     def alive(self) -> bool:
-        """Whether it still runs; zombies do not."""
+        """Whether it still runs. A zombie does not, unless other threads of it are left: they may hold its ports."""
         try:
             fields = _stat_fields(self.pid)
         except ProcessLookupError:
             return False
-        return int(fields[19]) == self.started and fields[0] not in "ZX"
+        ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
+        return int(fields[19]) == self.started and not ended
 
     def environment(self) -> dict[str, str]:
         """The variables that it was started with."""

@@ -21,9 +21,15 @@ class Stat:
     """The fields of ``/proc/<pid>/stat`` that identify a process and its family."""
 
     state: str
+    threads: int
     group: int
     session: int
     start_time: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether it only waits to be collected. With threads left a zombie still runs, and may hold its ports."""
+        return self.state == "X" or (self.state == "Z" and self.threads <= 1)
 
 
 def boot_id() -> str:
@@ -39,13 +45,19 @@ def stat(pid: int) -> Stat | None:
         return None
     # The second field is the command's name in parentheses, and may hold spaces and parentheses itself.
     fields = text[text.rindex(")") + 2 :].split()
-    return Stat(state=fields[0], group=int(fields[2]), session=int(fields[3]), start_time=int(fields[19]))
+    return Stat(
+        state=fields[0],
+        threads=int(fields[17]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        start_time=int(fields[19]),
+    )
 
 
 def identify(pid: int, boot: str) -> Process | None:
     """The identity of a live process; ``None`` when it is gone or a zombie."""
     found = stat(pid)
-    if found is None or found.state in "ZX":
+    if found is None or found.ended:
         return None
     return Process(pid=pid, start_time=found.start_time, boot_id=boot)
 
@@ -121,7 +133,7 @@ def kill_remnants(leader: Process) -> None:
         return
     for pid in pids():
         found = stat(pid)
-        if found is None or found.session != leader.pid or found.state in "ZX":
+        if found is None or found.session != leader.pid or found.ended:
             continue
         member = Process(pid=pid, start_time=found.start_time, boot_id=leader.boot_id)
         descriptor = open_process(member)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +37,27 @@ def test_a_process_is_described(child: subprocess.Popen[bytes]) -> None:
     assert process.executable().is_file()
     stat = process.stat()
     assert stat == Stat(state=stat.state, ppid=os.getpid(), pgid=child.pid, sid=child.pid, uid=os.geteuid())
+
+
+def test_a_process_lives_as_long_as_its_last_thread() -> None:
+    """The kernel calls the process a zombie when its first thread is gone; the others may still hold its ports."""
+    program = (
+        "import ctypes, sys, threading\n"
+        "threading.Thread(target=sys.stdin.read).start()\n"
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    running = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+    assert running.stdin is not None
+    try:
+        process = Process.of(running.pid)
+        deadline = time.monotonic() + 30
+        while process.stat().state != "Z":
+            assert time.monotonic() < deadline, "the first thread goes on"
+        assert process.alive()
+    finally:
+        running.kill()
+        running.communicate()
+    assert not process.alive()
 
 
 def test_a_zombie_is_not_alive(child: subprocess.Popen[bytes]) -> None:
