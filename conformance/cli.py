@@ -6,6 +6,7 @@ Exit codes: 0 conforms, 1 does not, 2 the command was wrong, 3 the suite itself 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from conformance.targets.privileges import determine
 from conformance.targets.target import KINDS
 
 OK, USAGE, BROKEN = 0, 2, 3
+#: Checks wait more than they work, so two share a processor; more would only make each other late.
+_WORKERS = 2 * min(os.cpu_count() or 1, 4)
 
 
 class UsageError(Exception):
@@ -75,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         "--report", type=Path, default=Path("proxyproof-report"), metavar="DIR", help="(%(default)s)"
     )
     judge.add_argument(
-        "-n", dest="workers", type=_count, default=2, metavar="N", help="checks at a time (%(default)s)"
+        "-n",
+        dest="workers",
+        type=_count,
+        default=_WORKERS,
+        metavar="N",
+        help="checks at a time (%(default)s)",
     )
     judge.add_argument(
         "--time-scale",

@@ -21,7 +21,7 @@ def test_the_lie_fails_what_it_breaks_and_nothing_else(name: str, tmp_path: Path
     finished = subprocess.run(
         [
             *(sys.executable, "-m", "proxyproof", "run", "--target", "process"),
-            *("--command", f"{sys.executable} {HERE} {name} agent", "--report", str(tmp_path), "-n", "4"),
+            *("--command", f"{sys.executable} {HERE} {name} agent", "--report", str(tmp_path)),
         ],
         capture_output=True,
         text=True,
