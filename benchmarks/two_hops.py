@@ -10,6 +10,7 @@ compare; ratios within a run do, to some 15 %.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import socket
@@ -17,15 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import load
-from tests.proxy.ports import free_ports
-from tests.proxy.standin import StandIn
-from tests.proxy.worlds import Definition, ask
 
 NGINX_STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
@@ -51,33 +51,48 @@ class Figures:
 
 
 class Bench:
-    """The applications, the certificates and the processes of one run."""
+    """The applications, the agent, the certificates and the processes of one run."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.directory = directory
         self.stack = stack
         self.sink, self.echo = free_ports(2)
-        self.world = StandIn()
         self._sessions: list[int] = []
         self.run([sys.executable, "-m", "benchmarks.load", "sink", str(self.sink)])
         self.run([sys.executable, "-m", "benchmarks.load", "echo", str(self.echo)])
-        roots = ask(self.world, "GET", "/v1/agent/connect/ca/roots")
-        (directory / "roots.pem").write_text(roots["Roots"][0]["RootCert"])
-        for name in ("near", "far"):
-            leaf = ask(self.world, "GET", f"/v1/agent/connect/ca/leaf/{name}")
-            (directory / f"{name}.pem").write_text(leaf["CertPEM"] + leaf["PrivateKeyPEM"])
         for port in (self.sink, self.echo):
             wait_for(port)
         self._sessions.clear()
 
-    def run(self, command: list[str], **environment: str) -> None:
-        """Start a process that ends with the run; its output is in the directory."""
+    def agent(self, *services: Mapping[str, Any]) -> None:
+        """Start an agent for these services; their proxies count as processes of the route, the agent does not."""
+        (port,) = free_ports(1)
+        options = {
+            "connect": {"proxy": {"allow_managed_root": True}},
+            "log_level": "INFO",
+            "services": services,
+        }
+        path = self.directory / "agent.json"
+        path.write_text(json.dumps(options))
+        flags = ["-dev", "-config-file", str(path), "-http-port", str(port), "-dns-port", "-1"]
+        pid = self.run([sys.executable, "-m", "proxyproof", "agent", *flags])
+        wait_for(port)
+        for name in ("near", "far"):
+            leaf = ask(port, f"/v1/agent/connect/ca/leaf/{name}")
+            (self.directory / f"{name}.pem").write_text(leaf["CertPEM"] + leaf["PrivateKeyPEM"])
+        roots = ask(port, "/v1/agent/connect/ca/roots")
+        (self.directory / "roots.pem").write_text(roots["Roots"][0]["RootCert"])
+        self._sessions = [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+
+    def run(self, command: list[str]) -> int:
+        """Start a process that ends with the run, and give its pid; its output is in the directory."""
         log = self.stack.enter_context((self.directory / "log").open("ab"))
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, **environment}, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         self._sessions.append(process.pid)
         self.stack.callback(_end, process)
+        return process.pid
 
     def cpu_seconds(self) -> float:
         """What the processes of the route have used so far, with their children."""
@@ -95,29 +110,28 @@ def direct(bench: Bench) -> Route:
 
 
 def built_in(bench: Bench) -> Route:
-    """Two proxies of ours; the source side has the two upstreams."""
+    """Managed proxies of an agent of ours, each connection authorized; the source side has the two upstreams."""
     sink, echo, public, far_sink, far_echo = free_ports(5)
     upstreams = [
         {"destination_name": "sink", "local_bind_port": sink},
         {"destination_name": "echo", "local_bind_port": echo},
     ]
-    bench.world.define(
-        Definition(name="near", port=bench.sink, config={"bind_port": public}, upstreams=upstreams),
-        Definition(name="sink", port=bench.sink, config={"bind_port": far_sink}),
-        Definition(name="echo", port=bench.echo, config={"bind_port": far_echo}),
+    bench.agent(
+        _service("near", bench.sink, {"config": {"bind_port": public}, "upstreams": upstreams}),
+        _service("sink", bench.sink, {"config": {"bind_port": far_sink}}),
+        _service("echo", bench.echo, {"config": {"bind_port": far_echo}}),
     )
-    for name in ("near", "sink", "echo"):
-        bench.run(
-            [sys.executable, "-m", "proxyproof", "connect", "proxy"],
-            CONNECT_PROXY_ID=f"{name}-proxy",
-            CONSUL_HTTP_ADDR=bench.world.address,
-        )
     wait_for(far_sink)
     wait_for(far_echo)
     return _open(sink, echo)
 
 
+def _service(name: str, port: int, proxy: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "port": port, "connect": {"proxy": proxy}}
+
+
 def haproxy(bench: Bench) -> Route:
+    bench.agent()
     sink, echo, far_sink, far_echo = free_ports(4)
     verify = f"ssl crt {bench.directory}/%s.pem ca-file {bench.directory}/roots.pem verify required"
     common = "global\n nbthread 2\ndefaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n"
@@ -138,6 +152,7 @@ def haproxy(bench: Bench) -> Route:
 
 
 def nginx(bench: Bench) -> Route:
+    bench.agent()
     sink, echo, far_sink, far_echo = free_ports(4)
     near, far, roots = (bench.directory / f"{name}.pem" for name in ("near", "far", "roots"))
     up = (
@@ -166,6 +181,7 @@ def nginx(bench: Bench) -> Route:
 
 
 def stunnel(bench: Bench) -> Route:
+    bench.agent()
     sink, echo, far_sink, far_echo = free_ports(4)
     for side, client, pairs in (
         ("near", "yes", ((sink, far_sink), (echo, far_echo))),
@@ -208,6 +224,21 @@ def measure(name: str, seconds: float) -> Figures:
             p99=trips.p99,
             opened=load.connections(route.echo, clients=4, seconds=seconds),
         )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def ask(port: int, path: str) -> Any:
+    """A decoded answer of the agent."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+        return json.load(answer)
 
 
 def wait_for(port: int, *, say: bytes = b"") -> None:
