@@ -13,12 +13,11 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from cryptography import x509
 
 from conformance.instruments.identities import Identity, uri_names
+from conformance.instruments.server import LocalServer
 
 _CHUNK = 1 << 16
 
@@ -101,7 +100,7 @@ def dial(
         return Exchange(handshake=True, received=bytes(received), peer=peer, version=version)
 
 
-class TlsServer:
+class TlsServer(LocalServer):
     """A service instance that speaks TLS: it echoes, and notes who came. Rogue or honest, as ``identity`` is.
 
     ``roots`` are those that a client's certificate must chain to; ``None`` asks for no certificate.
@@ -110,12 +109,9 @@ class TlsServer:
     def __init__(
         self, identity: Identity, *, roots: Sequence[str] | None = None, port: int = 0, timeout: float = 10.0
     ) -> None:
+        super().__init__(port)
         self._context = _context(ssl.PROTOCOL_TLS_SERVER, identity, roots)
         self._timeout = timeout
-        self._listener = socket.create_server(("127.0.0.1", port))
-        self.port: int = self._listener.getsockname()[1]
-        self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
         self._peers: list[tuple[str, ...]] = []
         self._failures: list[str] = []
         self._received = bytearray()
@@ -123,64 +119,36 @@ class TlsServer:
     @property
     def peers(self) -> list[tuple[str, ...]]:
         """The URI names of each client whose handshake succeeded, in order."""
-        with self._lock:
+        with self.lock:
             return list(self._peers)
 
     @property
     def failures(self) -> list[str]:
         """Why connections failed."""
-        with self._lock:
+        with self.lock:
             return list(self._failures)
 
     @property
     def received(self) -> bytes:
         """Every byte of application data so far."""
-        with self._lock:
+        with self.lock:
             return bytes(self._received)
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, name=f"tls-{self.port}", daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread
-        self._listener.close()
-        with self._lock:
-            for connection in self._open:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            connection.settimeout(self._timeout)
-            with self._lock:
-                self._open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        connection.settimeout(self._timeout)
         stream = _TlsStream(connection, self._context, server_side=True)
-        with connection:
-            try:
-                stream.handshake()
-                with self._lock:
-                    self._peers.append(stream.peer_uri_names())
-                while data := stream.receive():
-                    with self._lock:
-                        self._received += data
-                    stream.send(data)
-                stream.end_sending()
-            except (OSError, EOFError) as error:
-                with self._lock:
-                    self._failures.append(_reason(error))
-        with self._lock:
-            self._open.discard(connection)
+        try:
+            stream.handshake()
+            with self.lock:
+                self._peers.append(stream.peer_uri_names())
+            while data := stream.receive():
+                with self.lock:
+                    self._received += data
+                stream.send(data)
+            stream.end_sending()
+        except (OSError, EOFError) as error:
+            with self.lock:
+                self._failures.append(_reason(error))
 
 
 class _TlsStream:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -175,7 +176,7 @@ class RealWorld:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if self._root is None else None,
+                preexec_fn=partial(_die_with, os.getpid()) if self._root is None else None,
             )
         except (OSError, ValueError) as error:
             detail = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
@@ -325,9 +326,11 @@ def _describe(code: int) -> str:
     return f"exited with code {code}"
 
 
-def _die_with_parent() -> None:
+def _die_with(agent: int) -> None:
     """In the child, before exec: have the kernel kill it when the agent dies, however the agent dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != agent:  # it died before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _file_name(proxy_id: str) -> str:
