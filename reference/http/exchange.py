@@ -198,6 +198,8 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> A
     finally:
         answering.cancel()
         leaving.cancel()
+        # A task that was told to end has not ended yet: what it holds is given back when it has.
+        await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
 async def _hang_up(request: Request) -> None:

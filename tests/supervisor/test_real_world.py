@@ -10,7 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,9 +109,19 @@ def run(story: Callable[[Start], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-@contextlib.asynccontextmanager
-async def stranger() -> AsyncIterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+@contextlib.contextmanager
+def stranger(*, started_after: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of somebody else, whose start time the kernel tells from ``started_after``.
+
+    A pid comes round again after minutes at the earliest; a test that hands one over must not do it in one tick.
+    """
+    while True:
+        process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+        found = linux.stat(process.pid)
+        if found is not None and found.start_time > started_after:
+            break
+        process.kill()
+        process.wait()
     try:
         yield process
         assert process.poll() is None, "a stranger was harmed"
@@ -261,10 +271,12 @@ def test_a_strangers_pid_is_neither_adopted_nor_signalled(tmp_path: Path) -> Non
         agent = await start(tmp_path, spec())
         pid = await agent.running()
         await agent.proxies.shut_down(stop=False)
+        ours = linux.stat(pid)
+        assert ours is not None
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         path = tmp_path / "proxy/snapshot.json"
-        async with stranger() as other:
+        with stranger(started_after=ours.start_time) as other:
             path.write_text(path.read_text().replace(f'"Pid": {pid}', f'"Pid": {other.pid}'))
             successor = await start(tmp_path, spec())
             assert await successor.running() not in (pid, other.pid)
