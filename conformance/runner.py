@@ -1,44 +1,48 @@
-"""One run: choose the checks, execute them under pytest with settings of our own, report, and leave nothing behind."""
+"""One run: choose the checks, execute them, and report."""
 
 from __future__ import annotations
 
 import datetime
-import os
+import random
 import shutil
-import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pytest
-
 import proxyproof
+from conformance import canary, claims, instrument
+from conformance.budgets import PATIENCE
+from conformance.instrument import DoubleRun
 from conformance.instruments.history import without_secrets
 from conformance.plugin.collector import Collector
 from conformance.plugin.discovery import Check
-from conformance.plugin.hooks import OPTION
-from conformance.plugin.household import end_run
-from conformance.plugin.settings import RunSettings
-from conformance.report.junit import junit
-from conformance.report.model import CheckResult, Report, RequirementEntry, TargetEntry, combined, encode
+from conformance.plugin.session import execute
+from conformance.plugin.settings import DEFAULTS, RunSettings, Tuning
+from conformance.report import expectations
+from conformance.report.expectations import Expectation
+from conformance.report.folder import FILES, write
+from conformance.report.model import CheckResult, Report, RequirementEntry, TargetEntry, combined
+from conformance.report.progress import Watcher
 from conformance.report.verdict import Verdict
-from conformance.requirements import Register
-from conformance.targets import Target
+from conformance.requirements import Feature, Register
+from conformance.targets import Target, TargetChoice
 from conformance.targets.privileges import Access, Privileges
-
-_CONFIGURATION = Path(__file__).parent / "plugin" / "pytest.ini"
-_SWEEP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What to run and how. ``selected`` are requirement ids; ``workers`` of 0 means: in this process."""
+    """What to run and how. ``selected`` are requirement ids; ``workers`` of 0 means: in this process.
 
+    ``exempt`` is what the operator takes back of the target's claims; ``detect`` takes back what a probe does not find.
+
+    ``random_order`` is the seed of the order in which checks begin, which is otherwise as they are
+    written, with those that take long at the head.
+    """
+
+    choice: TargetChoice
     target: Target
-    command: str | None
     privileges: Privileges
     register: Register
     selected: frozenset[str]
@@ -47,18 +51,46 @@ class RunPlan:
     folder: Path
     workers: int
     time_scale: float
+    exempt: frozenset[Feature] = frozenset()
+    detect: bool = False
+    patience: float = PATIENCE
+    repeat: int = 1
+    tuning: Tuning = DEFAULTS
+    random_order: int | None = None
+    expected: tuple[Expectation, ...] = ()
 
 
-def run(plan: RunPlan, announce: Callable[[CheckResult], None]) -> Report:
-    """Execute the plan and write ``report.json`` and ``junit.xml`` into its folder, also when it is interrupted."""
+def run(plan: RunPlan, watcher: Watcher) -> Report:
+    """Execute the plan and write the report into its folder, also when it is interrupted."""
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
-    history = _fresh_folder(plan.folder)
     chosen = [check for check in plan.checks if check.requirement in plan.selected]
-    disabled = [_disabled(check, plan) for check in chosen if not _claimed(check, plan)]
-    runnable = [check for check in chosen if _claimed(check, plan)]
-    collector = Collector(runnable, announce)
-    if runnable:
-        _execute(plan, runnable, collector, history)
+    target = _target_entry(plan, chosen)
+    history = _fresh_folder(plan.folder)
+    disabled = [_disabled(check, reason) for check in chosen if (reason := _not_asked(check, plan, target))]
+    runnable = [check for check in chosen if not _not_asked(check, plan, target)]
+    runnable.sort(key=lambda check: -check.takes)
+    if plan.random_order is not None:
+        random.Random(plan.random_order).shuffle(runnable)
+
+    def as_counted(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
+        return expectations.apply(plan.expected, results, today=started.date())
+
+    watcher.expects(_areas(runnable, plan.repeat))
+    collector = Collector(
+        runnable,
+        begun=watcher.begun,
+        announce=lambda result: watcher.over(*as_counted([result])),
+        repeat=plan.repeat,
+    )
+    double_run = DoubleRun(plan.target.simulation)
+    if execute(
+        lambda folder: _settings(plan, folder=folder, history=history),
+        [*runnable, canary.CHECK],
+        workers=min(plan.workers, (len(runnable) + 1) * plan.repeat),
+        collector=collector,
+        around=plan.target.run,
+    ):
+        collector.interrupted = True
     report = Report(
         suite=proxyproof.__version__,
         started=started.isoformat(timespec="seconds"),
@@ -66,108 +98,70 @@ def run(plan: RunPlan, announce: Callable[[CheckResult], None]) -> Report:
         interrupted=collector.interrupted,
         broken=tuple(collector.broken),
         time_scale=plan.time_scale,
+        random_order=plan.random_order,
         selection=plan.selection,
-        target=_target_entry(plan),
+        target=target,
         requirements=tuple(
             RequirementEntry(
                 id=entry.id,
                 level=entry.level,
                 text=entry.text,
+                source=entry.source,
                 feature=entry.feature,
                 selected=entry.id in plan.selected,
             )
             for entry in plan.register
         ),
-        checks=combined([*collector.results, *disabled]),
+        checks=as_counted(combined([*collector.results, *disabled])),
     )
-    (plan.folder / "junit.xml").write_text(junit(report), encoding="utf-8")
-    (plan.folder / "report.json").write_text(encode(report), encoding="utf-8")
+    report = replace(
+        report,
+        instrument=(
+            instrument.canary(collector.canary),
+            instrument.honesty(report, plan.register, target.claimed),
+            double_run.proof(),
+        ),
+    )
+    write(report, plan.folder)
     return report
 
 
-def _claimed(check: Check, plan: RunPlan) -> bool:
-    return plan.register[check.requirement].feature in plan.target.features
+def _areas(checks: Iterable[Check], repeat: int) -> Mapping[str, int]:
+    """How many results each area is going to have."""
+    numbers = Counter(check.requirement.partition("/")[0] for check in checks)
+    return {area: numbers[area] * repeat for area in sorted(numbers)}
 
 
-def _disabled(check: Check, plan: RunPlan) -> CheckResult:
-    feature = plan.register[check.requirement].feature
+def _not_asked(check: Check, plan: RunPlan, target: TargetEntry) -> str:
+    """Why the check is not asked of the target; empty when it is."""
+    requirement = plan.register[check.requirement]
+    (feature,) = (entry for entry in target.features if entry.feature is requirement.feature)
+    if feature.unclaimed or requirement.applies_to(plan.target.version):
+        return feature.unclaimed
+    return f"not asked of version {plan.target.version}"
+
+
+def _disabled(check: Check, reason: str) -> CheckResult:
     return CheckResult(
         requirement=check.requirement,
         name=check.name,
+        text=check.text,
         verdict=Verdict.DISABLED,
-        reason=f"the target does not claim {feature}",
+        reason=reason,
     )
 
 
-def _execute(plan: RunPlan, checks: Sequence[Check], collector: Collector, history: Path) -> None:
-    # Everybody must be able to pass through this folder: agents run as other users.
-    folder = Path(tempfile.mkdtemp(prefix="proxyproof-", dir=_passable_folder()))
-    folder.chmod(0o755)
-    settings = RunSettings(
-        target=plan.target.name,
-        command=plan.command,
+def _settings(plan: RunPlan, *, folder: Path, history: Path) -> RunSettings:
+    return RunSettings(
+        target=plan.choice,
         privileges=plan.privileges,
         time_scale=plan.time_scale,
+        patience=plan.patience,
+        repeat=plan.repeat,
+        tuning=plan.tuning,
         folder=str(folder),
         history=str(history),
     )
-    parallel = ("-n", str(plan.workers), "--dist", "load", "--maxschedchunk", "1")
-    arguments = [
-        *("-c", str(_CONFIGURATION), "--rootdir", str(checks[0].path.parent), "--noconftest"),
-        *("-p", "no:cacheprovider", "-p", "conformance.plugin.hooks", "-p", "xdist.plugin"),
-        *(parallel if plan.workers else ()),
-        *("--continue-on-collection-errors", f"{OPTION}={settings.encode()}"),
-        *(check.node_id for check in checks),
-    ]
-    try:
-        with _own_environment(), _termination_as_interrupt():
-            pytest.main(arguments, plugins=[collector])
-    except KeyboardInterrupt:
-        collector.interrupted = True
-    finally:
-        _sweep(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """End what a worker that died could not end itself."""
-    deadline = time.monotonic() + _SWEEP_SECONDS
-    while end_run(folder.name) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _own_environment() -> Iterator[None]:
-    """Hide from pytest what its environment says: a run is the same wherever it is started."""
-    before = dict(os.environ)
-    for name in [name for name in before if name.startswith("PYTEST_")]:
-        del os.environ[name]
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM clears away as Ctrl-C does; while clearing away, neither is heard again."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _passable_folder() -> str:
-    """The folder for temporary files, unless it is private: then the one that is nobody's own."""
-    folder = Path(tempfile.gettempdir()).resolve()
-    private = any(not parent.stat().st_mode & 0o001 for parent in (folder, *folder.parents))
-    return "/tmp" if private else str(folder)  # noqa: S108 (mkdtemp makes the folder inside it safely)
 
 
 def _fresh_folder(folder: Path) -> Path:
@@ -175,19 +169,29 @@ def _fresh_folder(folder: Path) -> Path:
     history = folder / "history"
     shutil.rmtree(history, ignore_errors=True)
     history.mkdir(parents=True)
-    for name in ("report.json", "junit.xml"):
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)
     return history
 
 
-def _target_entry(plan: RunPlan) -> TargetEntry:
+def _target_entry(plan: RunPlan, chosen: Iterable[Check]) -> TargetEntry:
+    """What the target claims and what it runs as; it is probed where something depends on that."""
+    asked = {plan.register[check.requirement].feature for check in chosen}
+    findings = (
+        claims.probed(plan.target, plan.privileges, time_scale=plan.time_scale)
+        if asked & claims.PROBES.keys()
+        else {}
+    )
+
     def way(access: Access | None, reason: str) -> str:
         return access.way if access else f"none: {reason}"
 
     return TargetEntry(
         name=plan.target.name,
         command=tuple(map(without_secrets, plan.target.command([]))),
-        features=tuple(sorted(plan.target.features)),
+        features=claims.settle(
+            plan.target.features, exempt=plan.exempt, detect=plan.detect, findings=findings
+        ),
         unprivileged=way(plan.privileges.unprivileged, plan.privileges.no_unprivileged),
         root=way(plan.privileges.root, plan.privileges.no_root),
     )

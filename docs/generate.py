@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
+from conformance.mutants.matrix import schema as mutants_schema
 from conformance.plugin import discovery
+from conformance.report.model import schema as report_schema
 from conformance.requirements import load
+from conformance.requirements.statements import load_sources
+from conformance.targets import protocol
+from reference.http import openapi
 from reference.supervisor import core
 
 HERE = Path(__file__).parent
+EXPECTED = HERE.parent / "conformance" / "targets" / "expected"
 
 
 def supervisor_states() -> str:
@@ -79,7 +87,27 @@ def requirements() -> str:
             )
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    sections = "\n".join(lines)
+    lines += [
+        "## What nobody is held to",
+        "",
+        "Each statement of the sources is asked for by requirements, or stands here with its reason;",
+        "`proxyproof requirements coverage --statements` tells of every one.",
+        "",
+    ]
+    for source in load_sources(register):
+        lines += [
+            f"### {source.title}: {source.required} of {len(source.statements)} required",
+            "",
+            "| statement | | reason |",
+            "|---" * 3 + "|",
+            *(
+                f"| {statement.id} {statement.text} | {statement.outside} | {statement.reason} |"
+                for statement in source.statements
+                if statement.outside is not None
+            ),
+            "",
+        ]
+    sections = "\n".join(lines).rstrip() + "\n"
     return f"""# Requirements
 
 Drawn from `conformance/requirements/` by `python docs/generate.py`. {tested} of {len(tuple(register))} have a check;
@@ -88,8 +116,42 @@ Drawn from `conformance/requirements/` by `python docs/generate.py`. {tested} of
 {sections}"""
 
 
+def releases() -> str:
+    """The failures that releases of the original are known for."""
+    sections = []
+    for path in sorted(EXPECTED.glob("*.toml"), reverse=True):
+        told = tomllib.loads(path.read_text())
+        rows = "\n".join(
+            f"| `{entry['requirement']}` | {entry['reason']} | {_reference(entry.get('link', ''))} |"
+            for entry in sorted(told["expected"], key=lambda entry: str(entry["requirement"]))
+        )
+        sections.append(
+            f"## {told['implementation']}: {len(told['expected'])} known failures\n\n"
+            f"| requirement | what it does | reported |\n|---|---|---|\n{rows}\n"
+        )
+    body = "\n".join(sections)
+    return f"""# What releases of Consul are known for
+
+Drawn from `conformance/targets/expected/` by `python docs/generate.py`. `--target consul` goes by these files: a known
+failure does not count, and one that passes, or fails in another way, does.
+
+{body}"""
+
+
+def _reference(link: str) -> str:
+    return f"[{link.rpartition('/')[2]}]({link})" if link else ""
+
+
 #: Each generated page and what draws it.
-PAGES = {"requirements.md": requirements, "supervisor-states.md": supervisor_states}
+PAGES = {
+    "adapter.schema.json": lambda: protocol.schema().decode(),
+    "mutants.schema.json": mutants_schema,
+    "report.schema.json": report_schema,
+    "openapi.json": lambda: json.dumps(openapi.document(), indent=1) + "\n",
+    "releases.md": releases,
+    "requirements.md": requirements,
+    "supervisor-states.md": supervisor_states,
+}
 
 if __name__ == "__main__":
     for name, draw in PAGES.items():

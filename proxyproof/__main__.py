@@ -7,20 +7,40 @@ not pay for the agent's web server or for the suite's test runner.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-CONFORMANCE_COMMANDS = frozenset({"run", "requirements"})
+from proxyproof.start import imported
+
+INTERRUPTED = 130
+CONFORMANCE_COMMANDS = frozenset({"images", "mutants", "report", "requirements", "run", "smoke"})
 
 
 def main() -> int:
-    """Run ``proxyproof`` with ``sys.argv`` and return its exit code."""
-    arguments = sys.argv[1:]
-    if arguments and arguments[0] in CONFORMANCE_COMMANDS:
-        from conformance.cli import main as conformance_main
+    """Run ``proxyproof`` with ``sys.argv`` and return its exit code.
 
-        return conformance_main(arguments)
-    from reference.cli.main import main as reference_main
+    Ctrl-C where a command has no answer of its own to it, in its preparations for instance, is one sentence.
+    """
+    try:
+        return _command(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("proxyproof: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
-    return reference_main(arguments)
+
+def _command(arguments: Sequence[str]) -> int:
+    command = arguments[0] if arguments else ""
+    if command == "bench":
+        return _run("conformance.bench.cli", arguments[1:])
+    if command == "scenarios":
+        return _run("proxyproof.scenarios.cli", arguments[1:])
+    if command in CONFORMANCE_COMMANDS:
+        return _run("conformance.cli", arguments)
+    return _run("reference.cli.main", arguments)
+
+
+def _run(module: str, arguments: Sequence[str]) -> int:
+    code: int = imported(module).main(arguments)
+    return code
 
 
 if __name__ == "__main__":

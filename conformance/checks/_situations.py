@@ -10,14 +10,15 @@ import hashlib
 import re
 import signal
 import socket
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from conformance.bench.load import MESSAGE
 from conformance.instruments.api import ApiClient, Response
-from conformance.instruments.echo import EchoServer
 from conformance.instruments.identities import Identity, agent_roots
 from conformance.instruments.probe_proxy import ProbeProxy, ProbeStart
 from conformance.instruments.processes import Process
@@ -31,7 +32,15 @@ ALLOW_API: Mapping[str, Any] = {"connect": {"proxy": {"allow_managed_api_registr
 #: A proxy whose service counts as healthy at once: a check that is about something else need not wait for health.
 HEALTHY_AT_ONCE: Mapping[str, Any] = {"disable_tcp_check": True}
 
+#: The command of a custom proxy that does nothing, and starts in no time.
+IDLE = ["/bin/sleep", "600"]
+
 _CHUNK = 32 * 1024
+
+
+def supervision(**options: Any) -> dict[str, Any]:
+    """Agent options that set ``connect.proxy.supervision``: how proxies are restarted, stopped and logged."""
+    return {"connect": {"proxy": {"supervision": options}}}
 
 
 def only(items: Collection[Item]) -> Item:
@@ -126,9 +135,22 @@ def connects(port: int, *, host: str = "127.0.0.1") -> bool:
     return True
 
 
+def assert_ends(connection: socket.socket, *, otherwise: str) -> None:
+    """Wait for the end of a connection on which nothing comes; a reset is an end as well, a time-out is not.
+
+    ``otherwise`` is what to say of one that is still open.
+    """
+    try:
+        assert connection.recv(1) == b""
+    except TimeoutError:
+        raise AssertionError(otherwise) from None
+    except ConnectionError:
+        pass
+
+
 def idle_web(lab: Lab) -> dict[str, Any]:
     """Service ``web`` with a custom proxy that does nothing, and starts in no time."""
-    return lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "600"]})
+    return lab.service("web", port=8080, proxy={"command": IDLE})
 
 
 def recorded(lab: Lab, agent: AgentUnderTest, *proxies: Process) -> None:
@@ -163,6 +185,58 @@ def starts(lab: Lab, probe: ProbeProxy, count: int) -> list[ProbeStart]:
     return probe.starts()[:count]
 
 
+def may_register(name: str) -> str:
+    """Rules of a token for the services of a definition: those whose names begin so, and their node.
+
+    Whichever is registered first at a node describes the node as well, which takes a permission of its own.
+    """
+    return f'service "{name}" {{ policy = "write" }} node "" {{ policy = "write" }}'
+
+
+def closed(
+    lab: Lab,
+    *definitions: Mapping[str, Any],
+    rules: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    **configuration: Any,
+) -> AgentUnderTest:
+    """An agent with access control and a default policy of deny, which the suite asks with a management token.
+
+    ``rules`` are the secrets of tokens with their rules, in the form before version 1.4, where every name is a
+    prefix; they are there before the agent reads ``definitions``.
+    """
+    master = str(uuid.uuid4())
+    access = {
+        "acl_datacenter": "dc1",
+        "acl_default_policy": "deny",
+        "acl_master_token": master,
+        "acl_agent_token": master,
+        **(options or {}),
+    }
+    agent = lab.agent(options=access, token=master, **configuration)
+    for secret, text in (rules or {}).items():
+        lab.history.hide(secret)
+        body = {"ID": secret, "Name": "of the suite", "Type": "client", "Rules": text}
+        lab.until(
+            "authority",
+            lambda body=body: accepted(agent.api.put("/v1/acl/create", body)),  # type: ignore[misc]
+            what="a token is made",
+        )
+    if definitions:
+        agent.reload(definitions=definitions)
+        wanted = {definition["service"]["name"] for definition in definitions}
+        lab.until("agent_reload", lambda: wanted <= agent.services().keys(), what="the definitions are read")
+    return agent
+
+
+class Application(Protocol):
+    """What stands behind the proxy of ``redis``, and echoes what begins as :data:`MESSAGE` does."""
+
+    @property
+    def port(self) -> int:
+        """On loopback."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mesh:
     """Service ``web``, whose upstream port leads through both managed proxies to service ``redis``."""
@@ -179,7 +253,7 @@ class Mesh:
 
 def mesh(
     lab: Lab,
-    application: EchoServer,
+    application: Application,
     *,
     also: Sequence[int] = (),
     redis: Mapping[str, Any] = HEALTHY_AT_ONCE,
@@ -201,9 +275,23 @@ def mesh(
     agent = lab.agent(definitions=definitions(port, *also), options=options)
     pair = Mesh(agent=agent, upstream_port=port, definitions=definitions)
     lab.until(
-        "data_path", lambda: pair.exchange(b"ready?") == b"ready?", what="the pair of proxies carries bytes"
+        "data_path", lambda: pair.exchange(MESSAGE) == MESSAGE, what="the pair of proxies carries bytes"
     )
     return pair
+
+
+def first_leaf(lab: Lab, agent: AgentUnderTest, service: str, *, token: str | None = None) -> Response:
+    """The answer with the leaf of ``service``, as soon as it is issued.
+
+    It is not asked for before there is a root: some releases (1.3.1) never answer who comes earlier.
+    """
+    lab.until("authority", lambda: agent_roots(agent.api), what="there is a root")
+    path = f"/v1/agent/connect/ca/leaf/{service}"
+    return lab.until(
+        "authority",
+        lambda: accepted(agent.api.get(path, token=token)),
+        what=f"the leaf of {service} is issued",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,3 +318,17 @@ def native_peer(lab: Lab, *, identity: Callable[[ApiClient], Identity]) -> Nativ
     server = lab.use(TlsServer(leaf, roots=agent_roots(agent.api), port=port))
     lab.until("proxy_listens", lambda: connects(upstream), what="the upstream listens")
     return NativePeer(agent=agent, server=server, upstream_port=upstream)
+
+
+def forge(agent: AgentUnderTest, proxy: Process, other: int, *, started: int | None = None) -> None:
+    """Write another pid for that of ``proxy`` wherever the agent stored it, as if the kernel had given it away.
+
+    With ``started`` the start time of the process is replaced, too, for agents that store one.
+    """
+    assert agent.data_dir is not None
+    folder = agent.data_dir / "proxy"
+    for path in (folder / "snapshot.json", *folder.glob("pids/*.pid")):
+        text = re.sub(rf"\b{proxy.pid}\b", str(other), path.read_text())
+        if started is not None:
+            text = re.sub(rf"\b{proxy.started}\b", str(started), text)
+        path.write_text(text)

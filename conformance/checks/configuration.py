@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.checks._situations import only, proxy_config, variable
+from conformance.instruments.dns import DnsClient
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
 from conformance.plugin.waits import CheckFailure
@@ -312,3 +313,25 @@ def _with_default_command(
         return lab.agent(definitions=definitions, options=options[0])
     except CheckFailure:
         return lab.agent(definitions=definitions, options=options[1])
+
+
+@requirement("configuration/disabled/01")
+def check_no_api_no_proxy(lab: Lab) -> None:
+    """Start an agent with ``ports.http`` of -1 and a service that has a managed proxy.
+
+    The agent runs and answers over DNS; no proxy is started. Source: catalogue; the original's 1.2.2 did not start.
+    """
+    probe = lab.probe_proxy()
+    agent = lab.prepare(
+        definitions=[lab.service("web", proxy={"command": probe.command})], options={"ports": {"http": -1}}
+    )
+    agent.launch()
+    client = DnsClient(port=agent.dns_port, history=lab.history)
+
+    def answers() -> bool:
+        if agent.exit_code() is not None:
+            raise CheckFailure(f"the agent ended with exit code {agent.exit_code()}")
+        return bool(client.ask("consul.service.consul").data("A"))
+
+    lab.until("agent_ready", answers, what="the agent answers over DNS")
+    lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="no proxy is started")

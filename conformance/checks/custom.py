@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.checks._situations import (
     ALLOW_API,
+    IDLE,
     accepted,
     only,
     proxy_config,
@@ -92,6 +93,32 @@ def check_script_mode_starts_nothing(lab: Lab) -> None:
     agent = lab.agent(options=ALLOW_API)
     register(agent, "web", port=8080, proxy={"ExecMode": "script", "Command": probe.command})
     lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="no process is started")
+
+
+@requirement("custom/mode/04")
+def check_unknown_mode_is_refused_over_http(lab: Lab) -> None:
+    """Register a service whose managed proxy has an unknown ``exec_mode``, over HTTP, where that is allowed.
+
+    It is answered 400, and nothing of it is registered. Source: catalogue.
+    """
+    agent = lab.agent(options=ALLOW_API)
+    answer = register(agent, "web", port=8080, proxy={"ExecMode": "foo", "Command": IDLE})
+    assert answer.status == 400, f"the registration was answered {answer.status}"
+    assert not {"web", "web-proxy"} & set(agent.services())
+
+
+@requirement("custom/mode/05")
+def check_unknown_default_mode_is_an_error(lab: Lab) -> None:
+    """Set ``connect.proxy_defaults.exec_mode`` to ``foo``, and define a service with a managed proxy.
+
+    The agent gives up with an exit code above 0 and names the mode. Source: catalogue.
+    """
+    finished = lab.start_expecting_failure(
+        definitions=[lab.service("web", proxy={"command": IDLE})],
+        options={"connect": {"proxy_defaults": {"exec_mode": "foo"}}},
+    )
+    assert finished.exit_code > 0
+    assert "foo" in finished.output
 
 
 @requirement("custom/config/01")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from conformance.checks._situations import content, end, token_of
+from conformance.checks._situations import IDLE, content, end, token_of
 from conformance.plugin.lab import Lab
 from conformance.plugin.marks import requirement
-
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("dev/exit/01")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from conformance.checks._situations import only, starts, token_of, variable
+import trustme
+
+from conformance.checks._situations import mesh, only, starts, token_of, variable
+from conformance.instruments.echo import EchoServer
 from conformance.instruments.processes import Process
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
@@ -40,8 +43,65 @@ def check_wildcard_becomes_loopback(lab: Lab) -> None:
 
     It names a loopback address, not the wildcard. Source: catalogue.
     """
-    agent, proxy = _started(lab, options={"client_addr": "0.0.0.0"})
+    agent, proxy = _started(lab, flags=["-client", "0.0.0.0"])
     assert _address(proxy) in _loopback(agent)
+
+
+@requirement("environment/address/03")
+def check_https_comes_first(lab: Lab) -> None:
+    """Give the agent an HTTPS port beside the plain one, with a certificate of trustme, and read the environment.
+
+    The variables lead to the HTTPS port, and to the authority that vouches for it. Source: catalogue; before 1.2.1
+    proxies could not reach an agent that spoke HTTPS alone.
+    """
+    port, files = lab.port(), _certificate(lab)
+    _, proxy = _started(lab, options={"ports": {"https": port}, **files})
+    assert variable(proxy, "CONSUL_HTTP_ADDR").removeprefix("https://") == f"127.0.0.1:{port}"
+    assert variable(proxy, "CONSUL_HTTP_SSL") == "true"
+    assert variable(proxy, "CONSUL_CACERT") == files["ca_file"]
+
+
+@requirement("environment/address/04")
+def check_agent_on_a_socket_is_reached(lab: Lab) -> None:
+    """Let the agent's HTTP API listen on a unix socket alone, and send bytes through two default proxies.
+
+    They arrive, and ``CONSUL_HTTP_ADDR`` of the proxies names the socket. Source: catalogue.
+    """
+    path = lab.workspace / "agent.sock"
+    pair = mesh(lab, lab.use(EchoServer()), options={"addresses": {"http": f"unix://{path}"}})
+    assert {variable(proxy, "CONSUL_HTTP_ADDR") for proxy in pair.agent.proxies()} == {f"unix://{path}"}
+
+
+@requirement("environment/address/05")
+def check_agent_with_https_alone_is_reached(lab: Lab) -> None:
+    """Give the agent an HTTPS port and no plain one, and send bytes through two default proxies.
+
+    They arrive. Source: catalogue; before 1.2.1 proxies could not reach an agent that spoke HTTPS alone.
+    """
+    options = {"ports": {"http": -1, "https": lab.port()}, **_certificate(lab)}
+    pair = mesh(lab, lab.use(EchoServer()), options=options)
+    assert {variable(proxy, "CONSUL_HTTP_SSL") for proxy in pair.agent.proxies()} == {"true"}
+
+
+@requirement("environment/verify/01")
+def check_proxy_knows_whether_to_verify(lab: Lab) -> None:
+    """Give the agent HTTPS and ``verify_outgoing``, and read the environment of a managed proxy.
+
+    ``CONSUL_HTTP_SSL_VERIFY`` is true. Source: catalogue.
+    """
+    options = {"ports": {"https": lab.port()}, "verify_outgoing": True, **_certificate(lab)}
+    _, proxy = _started(lab, options=options)
+    assert variable(proxy, "CONSUL_HTTP_SSL_VERIFY") == "true"
+
+
+@requirement("environment/verify/01")
+def check_proxy_need_not_verify(lab: Lab) -> None:
+    """Read ``CONSUL_HTTP_SSL_VERIFY`` in the environment of a managed proxy whose agent has no ``verify_outgoing``.
+
+    It is false. Source: catalogue.
+    """
+    _, proxy = _started(lab)
+    assert variable(proxy, "CONSUL_HTTP_SSL_VERIFY") == "false"
 
 
 @requirement("environment/inherit/01")
@@ -93,6 +153,18 @@ def check_proxy_inherits_no_descriptor(lab: Lab) -> None:
 def _started(lab: Lab, **agent: object) -> tuple[AgentUnderTest, Process]:
     started = lab.agent(definitions=[lab.service("web", proxy=IDLE)], **agent)
     return started, started.proxy("web-proxy")
+
+
+def _certificate(lab: Lab) -> dict[str, str]:
+    """The agent options of a certificate for this machine, and of the authority that vouches for it."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1", "localhost")
+    files = {
+        "ca_file": lab.write("ca.pem", authority.cert_pem.bytes().decode()),
+        "cert_file": lab.write("agent.pem", leaf.cert_chain_pems[0].bytes().decode()),
+        "key_file": lab.write("agent.key", leaf.private_key_pem.bytes().decode()),
+    }
+    return {name: str(path) for name, path in files.items()}
 
 
 def _address(proxy: Process) -> str:

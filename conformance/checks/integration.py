@@ -11,12 +11,20 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from conformance.checks._situations import ALLOW_API, accepted, deregister, only, proxy_config, register
+from conformance.checks._situations import (
+    ALLOW_API,
+    IDLE,
+    accepted,
+    deregister,
+    first_leaf,
+    only,
+    proxy_config,
+    register,
+    token_of,
+)
 from conformance.instruments.api import Response
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
-
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("integration/config/01")
@@ -120,7 +128,7 @@ def check_leaf_certificate(lab: Lab) -> None:
     the active root, and its private key fits. Source: document, Custom Managed Proxy.
     """
     agent = lab.agent(definitions=[lab.service("web")])
-    leaf = _authority(lab, agent, "/v1/agent/connect/ca/leaf/web")
+    leaf = first_leaf(lab, agent, "web").json
     roots = _authority(lab, agent, "/v1/agent/connect/ca/roots")
     certificate = x509.load_pem_x509_certificate(leaf["CertPEM"].encode())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -179,6 +187,89 @@ def check_authorize_refuses_nonsense(lab: Lab) -> None:
         )
 
 
+@requirement("integration/blocking/05")
+def check_hash_tells_definitions_apart(lab: Lab) -> None:
+    """Register ``web`` with a managed proxy, then again with another config, other upstreams, and as at first.
+
+    The content hash is another each time, and that of the first definition comes back with it. Source: catalogue.
+    """
+    agent = lab.agent(options=ALLOW_API)
+    upstreams = [{"DestinationName": "redis", "LocalBindPort": 1234}]
+    definitions: tuple[Mapping[str, Any], ...] = (
+        {"Command": IDLE},
+        {"Command": IDLE, "Config": {"foo": "bar"}},
+        {"Command": IDLE, "Config": {"foo": {"bar": [1]}}},
+        {"Command": IDLE, "Upstreams": upstreams},
+        {"Command": IDLE},
+    )
+    hashes = []
+    for definition in definitions:
+        accepted(register(agent, "web", port=8080, proxy=definition))
+        hashes.append(proxy_config(agent, "web-proxy")["ContentHash"])
+    assert len(set(hashes[:-1])) == len(hashes) - 1, f"the hashes are {hashes}"
+    assert hashes[-1] == hashes[0], f"the hashes are {hashes}"
+
+
+@requirement("integration/telemetry/01")
+def check_telemetry_is_for_the_proxy(lab: Lab) -> None:
+    """Set ``telemetry`` of the agent, and read a proxy's configuration with its token, with none and with a wrong one.
+
+    With its own it has ``telemetry`` of the agent, under a prefix of the proxy's own: the agent's, ``proxy`` and the
+    id of the service. Everybody else gets the configuration without it. Source: catalogue.
+    """
+    agent = lab.agent(
+        definitions=[lab.service("web", id="web1", proxy={"command": IDLE})],
+        options={"telemetry": {"statsd_address": "127.0.0.1:8125", "metrics_prefix": "ours"}},
+    )
+    token = token_of(agent.proxy("web1-proxy"))
+    told = _telemetry(agent, token)
+    assert told["metrics_prefix"] == "ours.proxy.web1"
+    assert told["statsd_address"] == "127.0.0.1:8125"
+    for other in ("", "5f0a1c92-9f6e-4a0e-8f5d-0d6d4f1e2b3c"):
+        assert _telemetry(agent, other) is None
+
+
+@requirement("integration/telemetry/02")
+def check_own_telemetry_wins(lab: Lab) -> None:
+    """Give two proxies a ``telemetry`` block: one with a setting of the agent's kind, one with a key of its own.
+
+    The first is laid over the agent's, key by key; the second is passed on as it is. Source: catalogue.
+    """
+    ours, theirs = {"statsd_address": "127.0.0.1:8125"}, {"statsd_address": "127.0.0.1:9125"}
+    agent = lab.agent(
+        definitions=[
+            lab.service("web1", proxy={"command": IDLE, "config": {"telemetry": theirs}}),
+            lab.service("web2", proxy={"command": IDLE, "config": {"telemetry": {"colour": "green"}}}),
+        ],
+        options={"telemetry": ours},
+    )
+    laid = _telemetry(agent, token_of(agent.proxy("web1-proxy")), of="web1-proxy")
+    assert laid["statsd_address"] == "127.0.0.1:9125"
+    assert laid["metrics_prefix"] == "consul.proxy.web1"
+    passed = _telemetry(agent, token_of(agent.proxy("web2-proxy")), of="web2-proxy")
+    assert passed == {"colour": "green"}
+
+
+@requirement("integration/leaf/02")
+def check_leaf_blocks(lab: Lab) -> None:
+    """Fetch a leaf, then again with its index and ``wait=500ms``.
+
+    The second answer takes that long, and is the same certificate. Source: catalogue.
+    """
+    agent = lab.agent()
+    path = "/v1/agent/connect/ca/leaf/web"
+    first_leaf(lab, agent, "web")
+    first = accepted(agent.api.get(path))
+    index = first.headers.get("X-Consul-Index", "")
+    assert index.isdecimal(), f"X-Consul-Index is {index!r}"
+    began = time.monotonic()
+    second = accepted(agent.api.get(path, query={"index": index, "wait": "500ms"}, timeout=45))
+    blocked = time.monotonic() - began
+    assert blocked >= 0.45, f"answered after {blocked:.2f} s"
+    assert blocked < lab.budget("http"), f"answered after {blocked:.2f} s"
+    assert second.json["SerialNumber"] == first.json["SerialNumber"]
+
+
 def _registered(lab: Lab) -> tuple[AgentUnderTest, str]:
     """An agent with service ``web``, registered over HTTP, and the hash of its proxy's configuration."""
     agent = lab.agent(options=ALLOW_API)
@@ -206,6 +297,12 @@ def _blocked(
 def _answer(lab: Lab, reading: Future[Response]) -> Response:
     lab.until("proxy_config", reading.done, what="the reader is answered")
     return reading.result()
+
+
+def _telemetry(agent: AgentUnderTest, token: str, *, of: str = "web1-proxy") -> Any:
+    """What a proxy's configuration says of telemetry to who shows this token; ``None`` for nothing."""
+    answer = accepted(agent.api.get(f"/v1/agent/connect/proxy/{of}", token=token))
+    return answer.json["Config"].get("telemetry")
 
 
 def _authority(lab: Lab, agent: AgentUnderTest, path: str) -> Mapping[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import suppress
 from itertools import pairwise
 
 from conformance.checks._situations import (
+    IDLE,
     accepted,
     converse,
     end,
@@ -17,11 +19,11 @@ from conformance.checks._situations import (
     starts,
     variable,
 )
+from conformance.instruments.api import Unreachable
 from conformance.instruments.echo import EchoServer
+from conformance.instruments.processes import descendants
 from conformance.plugin.lab import Lab
 from conformance.plugin.marks import requirement
-
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("lifecycle/start/01")
@@ -107,7 +109,42 @@ def check_only_the_crashed_proxy_is_restarted(lab: Lab) -> None:
     lab.holds("blink", lambda: agent.proxies("redis-proxy") == [redis], what="the other proxy is left alone")
 
 
-@requirement("lifecycle/backoff/01")
+@requirement("lifecycle/crash/04")
+def check_no_zombie_stays(lab: Lab) -> None:
+    """Kill a managed proxy twice, and look at the children of its agent when the third runs.
+
+    None of them is a zombie. Source: hardening.
+    """
+    agent = lab.agent(definitions=[idle_web(lab)])
+    proxy = agent.proxy("web-proxy")
+    for _ in range(2):
+        end(proxy)
+        proxy = agent.proxy("web-proxy", other_than=proxy)
+
+    def collected() -> bool:
+        dead = [child for child in descendants(agent.pid) if not child.alive()]
+        assert not dead, f"zombies of the agent: {dead}"
+        return True
+
+    lab.until("state_written", collected, what="no child of the agent is a zombie")
+
+
+@requirement("lifecycle/crash/05")
+def check_killed_builtin_proxy_serves_again(lab: Lab) -> None:
+    """Let ``web`` reach ``redis`` through both default proxies, and kill both.
+
+    Soon bytes pass again, through new processes. Source: document, Lifecycle.
+    """
+    pair = mesh(lab, lab.use(EchoServer()))
+    before = pair.agent.proxies()
+    for proxy in before:
+        end(proxy)
+    lab.until("data_path", lambda: pair.exchange(b"again") == b"again", what="bytes pass again")
+    assert len(pair.agent.proxies()) == len(before)
+    assert not set(pair.agent.proxies()) & set(before), "a killed process still runs"
+
+
+@requirement("lifecycle/backoff/01", takes=6)
 def check_restarts_slow_down(lab: Lab) -> None:
     """Give a managed proxy a command that exits at once with code 1, and note the times of its starts.
 
@@ -200,6 +237,20 @@ def check_proxies_can_be_killed_by_hand(lab: Lab) -> None:
     end(proxy, signal.SIGTERM)
     lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy has ended")
     lab.holds("blink", lambda: not agent.proxies("redis-proxy"), what="nobody starts another")
+
+
+@requirement("lifecycle/survive/07")
+def check_proxy_survives_leave(lab: Lab) -> None:
+    """Have the agent leave with ``PUT /v1/agent/leave``, and wait until it has ended.
+
+    Its managed proxy runs on as the same process. Source: document, Lifecycle.
+    """
+    agent = lab.agent(definitions=[idle_web(lab)])
+    proxy = agent.proxy("web-proxy")
+    with suppress(Unreachable):  # it may end before it answers
+        accepted(agent.api.put("/v1/agent/leave"))
+    lab.until("agent_exit", lambda: agent.exit_code() is not None, what="the agent ends")
+    lab.holds("blink", proxy.alive, what="the proxy runs on")
 
 
 def _survives(lab: Lab, number: signal.Signals) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from conformance.checks._situations import accepted, deregister, end, idle_web, recorded, token_of
-from conformance.instruments.processes import Process
-from conformance.plugin.lab import AgentUnderTest, Lab
+from conformance.checks._situations import (
+    IDLE,
+    accepted,
+    deregister,
+    end,
+    forge,
+    idle_web,
+    recorded,
+    token_of,
+)
+from conformance.plugin.lab import Lab
 from conformance.plugin.marks import requirement
-
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("lifecycle/adopt/01")
@@ -67,13 +67,13 @@ def check_stranger_is_not_adopted(lab: Lab) -> None:
     agent.stop()
     end(proxy)
     lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy has ended")
-    with _stranger(uid) as stranger:
-        _forge(agent, proxy.pid, stranger.pid)
+    with lab.stranger(uid) as other:
+        forge(agent, proxy, other.pid)
         agent.start()
-        assert agent.proxy("web-proxy").pid != stranger.pid
+        assert agent.proxy("web-proxy").pid != other.pid
         accepted(deregister(agent, "web"))
         lab.until("proxy_stop", lambda: not agent.proxies("web-proxy"), what="the new proxy is stopped")
-        lab.holds("blink", stranger.alive, what="the unrelated process is left alone")
+        lab.holds("blink", other.alive, what="the unrelated process is left alone")
 
 
 @requirement("lifecycle/adopt/04")
@@ -127,20 +127,25 @@ def check_fresh_proxy_is_adopted(lab: Lab) -> None:
     lab.holds("quiet", lambda: len(agent.proxies("web-proxy")) == 1, what="there is one process")
 
 
-def _forge(agent: AgentUnderTest, pid: int, other: int) -> None:
-    """Write ``other`` for ``pid`` wherever the agent stored it, as if the kernel had given the pid away."""
-    assert agent.data_dir is not None
-    folder = agent.data_dir / "proxy"
-    for path in (folder / "snapshot.json", *folder.glob("pids/*.pid")):
-        path.write_text(re.sub(rf"\b{pid}\b", str(other), path.read_text()))
+@requirement("lifecycle/adopt/07")
+def check_definition_changed_meanwhile(lab: Lab) -> None:
+    """Change the command of one of two proxies while the agent is down, then start the agent.
 
-
-@contextmanager
-def _stranger(uid: int) -> Iterator[Process]:
-    """A process that has nothing to do with any proxy, of the given user."""
-    user = uid if uid != os.geteuid() else None
-    with subprocess.Popen(["/bin/sleep", "600"], user=user, start_new_session=True) as running:
-        try:
-            yield Process.of(running.pid)
-        finally:
-            running.kill()
+    That proxy is replaced by one with the new command and the same token; the other is the same process.
+    Source: document, Lifecycle.
+    """
+    redis = lab.service("redis", proxy={"command": IDLE})
+    agent = lab.agent(definitions=[idle_web(lab), redis])
+    web, kept = agent.proxy("web-proxy"), agent.proxy("redis-proxy")
+    token = token_of(web)
+    recorded(lab, agent, web, kept)
+    agent.stop()
+    agent.configure(
+        definitions=[lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "601"]}), redis]
+    )
+    agent.start()
+    successor = agent.proxy("web-proxy", other_than=web)
+    assert successor.argv() == ["/bin/sleep", "601"]
+    assert token_of(successor) == token
+    lab.until("proxy_stop", lambda: not web.alive(), what="the old process is stopped")
+    assert agent.proxies("redis-proxy") == [kept]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import signal
 
-from conformance.checks._situations import accepted, idle_web, proxy_config, reloaded, token_of
+from conformance.checks._situations import (
+    IDLE,
+    accepted,
+    deregister,
+    idle_web,
+    proxy_config,
+    reloaded,
+    token_of,
+)
 from conformance.instruments.processes import Process
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
-
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("lifecycle/reload/01")
@@ -122,3 +128,21 @@ def _removed_by_reload(lab: Lab) -> tuple[AgentUnderTest, Process]:
     agent.reload(definitions=[redis])
     lab.until("proxy_stop", lambda: not removed.alive(), what="the proxy of the removed service is stopped")
     return agent, remaining
+
+
+@requirement("lifecycle/reload/07")
+def check_deregistered_definition_comes_back(lab: Lab) -> None:
+    """Deregister a service of a file, with its managed proxy, over HTTP; then reload the agent.
+
+    Service and proxy come back, as a new process with a new token. Source: catalogue.
+    """
+    service = idle_web(lab)
+    agent = lab.agent(definitions=[service])
+    first = agent.proxy("web-proxy")
+    token = token_of(first)
+    accepted(deregister(agent, "web"))
+    lab.until("proxy_stop", lambda: not first.alive(), what="the proxy has ended")
+    reloaded(lab, agent, service)
+    second = agent.proxy("web-proxy", other_than=first)
+    assert token_of(second) != token, "the token is the old one"
+    assert "web-proxy" in agent.services()

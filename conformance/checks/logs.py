@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import socket
+from contextlib import suppress
 from pathlib import Path
 
-from conformance.checks._situations import accepted, connects, content, deregister, end, mesh
+from conformance.checks._situations import accepted, connects, content, deregister, end, mesh, supervision
 from conformance.instruments.echo import EchoServer
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
@@ -126,6 +129,30 @@ def check_debug_log_tells_discovery_and_identity(lab: Lab) -> None:
     lab.until("log_written", told, what="the identities /svc/web and /svc/redis in the log of web's proxy")
 
 
+@requirement("logs/level/03")
+def check_debug_log_tells_refusals(lab: Lab) -> None:
+    """Deny ``web`` to ``redis`` by an intention at ``log_level`` DEBUG, connect, and read the log of redis-proxy.
+
+    It names ``web`` in a line that tells of a refusal. Source: document, Managed Proxy Logs ("authorization
+    information").
+    """
+    pair = mesh(lab, lab.use(EchoServer()), options={"log_level": "DEBUG"})
+    denial = {"SourceName": "web", "DestinationName": "redis", "Action": "deny"}
+    accepted(pair.agent.api.post("/v1/connect/intentions", denial))
+    lab.until("intention", lambda: not pair.exchange(b"?"), what="new connections are refused")
+    # A connection that was there before the denial is another matter.
+    before = len(_text(pair.agent, "redis-proxy"))
+    assert pair.exchange(b"?") == b""
+
+    def told() -> bool:
+        return any(
+            "/svc/web" in line and re.search("refus|den[iy]|not authorized|unauthorized", line, re.IGNORECASE)
+            for line in _text(pair.agent, "redis-proxy")[before:].splitlines()
+        )
+
+    lab.until("log_written", told, what="the refusal of /svc/web in the log of the proxy of redis")
+
+
 @requirement("logs/survive/01")
 def check_output_is_captured_without_an_agent(lab: Lab) -> None:
     """Let a managed proxy count aloud, and kill its agent.
@@ -142,6 +169,87 @@ def check_output_is_captured_without_an_agent(lab: Lab) -> None:
     )
     numbers = [int(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@requirement("logs/rotate/01")
+def check_log_of_the_builtin_proxy_stays_small(lab: Lab) -> None:
+    """Configure a log size of 8 KiB at log level DEBUG, and connect to the built-in proxy 400 times without TLS.
+
+    Its log tells each refused connection by its port, across the files that were put aside, and none of these is much
+    larger than it may be. Source: hardening.
+    """
+    agent = lab.agent(
+        definitions=[lab.service("redis", proxy={})],
+        options={
+            "log_level": "DEBUG",
+            **supervision(log_rotate_bytes=8192, log_rotate_max_files=1000),
+        },
+    )
+    port = agent.services()["redis-proxy"]["Port"]
+    agent.proxy("redis-proxy")
+    lab.until("proxy_listens", lambda: connects(port), what="the proxy listens")
+    sources = [_intrude(port) for _ in range(400)]
+
+    def told() -> bool:
+        text = b"".join(content(path) for path in agent.log_dir.glob("redis-proxy-stdout.log*")).decode()
+        missing = [source for source in sources if f":{source} " not in text]
+        assert not missing, f"{len(missing)} of {len(sources)} refusals are not logged"
+        return True
+
+    lab.until("log_written", told, what="every refusal is in the logs")
+    _are_small(agent, "redis-proxy-stdout.log", 8192)
+
+
+@requirement("logs/rotate/02", takes=20)
+def check_log_of_a_custom_proxy_stays_small(lab: Lab) -> None:
+    """Configure a log size of 8 KiB, and let a custom proxy count aloud to 60,000, which takes about 12 seconds.
+
+    All numbers stand, in order, in the log and in at least two files that were put aside, and the log is small in the
+    end. Source: hardening.
+    """
+    script = (
+        "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo $i; [ $((i % 50)) = 0 ] && sleep 0.01; done;"
+        "exec sleep 600"
+    )
+    agent = lab.agent(
+        definitions=[lab.service("web", proxy={"command": ["/bin/sh", "-c", script]})],
+        options=supervision(log_rotate_bytes=8192, log_rotate_max_files=1000),
+    )
+    log = agent.log_dir / "web-proxy-stdout.log"
+    counted = b"".join(b"%d\n" % number for number in range(1, 60_001))
+    length = len(counted)
+
+    def small() -> bool:
+        paths = sorted(agent.log_dir.glob(f"{log.name}.*"), key=_number, reverse=True)
+        text = b"".join(content(path) for path in (*paths, log))
+        assert len(text) >= length, f"{len(text)} of {length} bytes are there"
+        complete = text == counted  # compared here, because pytest would explain the difference for minutes
+        assert complete, "a number is lost, or out of order"
+        return len(paths) > 1 and len(content(log)) < 2 * 8192
+
+    lab.until("log_rotated", small, what="all numbers are there, and the log is small")
+
+
+def _intrude(port: int) -> int:
+    """Say something that is no TLS to a listener; the port from which it was said."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        source: int = connection.getsockname()[1]
+        connection.sendall(b"hello\r\n\r\n")
+        with suppress(OSError):
+            while connection.recv(1024):
+                pass
+    return source
+
+
+def _number(path: Path) -> int:
+    """Of a file that was put aside: the newest has the lowest number."""
+    return int(path.suffix[1:]) if path.suffix[1:].isdigit() else 0
+
+
+def _are_small(agent: AgentUnderTest, name: str, limit: int) -> None:
+    sizes = {path.name: path.stat().st_size for path in agent.log_dir.glob(f"{name}*")}
+    assert len(sizes) > 1, "nothing was put aside"
+    assert max(sizes.values()) < 2 * limit, sizes
 
 
 def _saying(lab: Lab, script: str) -> AgentUnderTest:

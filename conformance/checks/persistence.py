@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from conformance.checks._situations import ALLOW_API, accepted, content, end, recorded, register, token_of
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from conformance.checks._situations import (
+    ALLOW_API,
+    IDLE,
+    accepted,
+    content,
+    end,
+    idle_web,
+    recorded,
+    register,
+    token_of,
+)
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
-
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("persistence/pidfile/01")
@@ -58,6 +70,80 @@ def check_corrupt_snapshot_makes_no_double(lab: Lab) -> None:
     lab.holds("quiet", lambda: len(agent.proxies("web-proxy")) <= 1, what="there are not two processes")
 
 
+@requirement("persistence/snapshot/03")
+def check_truncated_snapshot_makes_no_double(lab: Lab) -> None:
+    """Kill the agent, cut its record of running proxies in the middle, and start it.
+
+    One process of the proxy runs, not two. Source: hardening; that is what a crash of the machine leaves.
+    """
+    _makes_no_double(lab, lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]))
+
+
+@requirement("persistence/snapshot/04")
+def check_unknown_snapshot_makes_no_double(lab: Lab) -> None:
+    """Kill the agent, write another version into its record of running proxies, and start it.
+
+    One process of the proxy runs, not two. Source: hardening; that is what going back to an older release finds.
+    """
+
+    def from_the_future(path: Path) -> None:
+        text = path.read_text()
+        assert re.search(r'"Version": *1\b', text), f"{path.name} has no version 1"
+        path.write_text(re.sub(r'"Version": *1\b', '"Version": 99', text))
+
+    _makes_no_double(lab, from_the_future)
+
+
+@requirement("persistence/snapshot/05")
+def check_missing_snapshot_makes_no_double(lab: Lab) -> None:
+    """Kill the agent, remove its record of running proxies, and start it.
+
+    One process of the proxy runs, not two. Source: hardening.
+    """
+    _makes_no_double(lab, Path.unlink)
+
+
+@requirement("persistence/secrets/01")
+def check_running_state_holds_no_secret(lab: Lab) -> None:
+    """Give the agent a secret in its environment, and read what it stores below ``<data_dir>/proxy``.
+
+    Neither that secret nor the token of the proxy is in any file. Source: hardening.
+    """
+    agent = lab.agent(
+        definitions=[lab.service("web", proxy={"command": IDLE})], environment={"A_SECRET": "correct-horse"}
+    )
+    proxy = agent.proxy("web-proxy")
+    recorded(lab, agent, proxy)
+    assert agent.data_dir is not None
+    secrets = {b"correct-horse", token_of(proxy).encode()}
+    for path in (agent.data_dir / "proxy").rglob("*"):
+        assert not any(secret in content(path) for secret in secrets), f"{path.name} holds a secret"
+
+
+@requirement("persistence/pidfile/03")
+def check_pid_file_is_no_way_out(lab: Lab) -> None:
+    """Stop the agent, end its proxy, put a symbolic link to another file in the place of the pid file, and start it.
+
+    The other file is as it was, and the pid of the new proxy stands in its pid file. Source: hardening.
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
+    proxy = agent.proxy("web-proxy")
+    recorded(lab, agent, proxy)
+    agent.stop()
+    end(proxy)
+    lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy has ended")
+    precious = lab.write("precious", "precious")
+    assert agent.data_dir is not None
+    pid_file = agent.data_dir / "proxy" / "pids" / "web-proxy.pid"
+    assert pid_file.parent.is_dir(), f"there are no pid files in {pid_file.parent}"
+    pid_file.unlink(missing_ok=True)
+    pid_file.symlink_to(precious)
+    agent.start()
+    successor = agent.proxy("web-proxy", other_than=proxy)
+    lab.until("state_written", lambda: _pid(agent) == successor.pid, what="the pid file holds the pid")
+    assert precious.read_text() == "precious"
+
+
 @requirement("persistence/definition/01")
 def check_registration_over_http_comes_back(lab: Lab) -> None:
     """Register a service with a managed proxy over HTTP, kill agent and proxy, and start the agent.
@@ -78,6 +164,25 @@ def check_registration_over_http_comes_back(lab: Lab) -> None:
     assert {"web", "web-proxy"} <= set(agent.services())
 
 
+@requirement("persistence/damage/01")
+def check_one_bad_file_keeps_nobody_from_starting(lab: Lab) -> None:
+    """Leave a temporary file and one that is cut off among the stored definitions of proxies, and restart the agent.
+
+    It starts, and its proxy is the same process. Source: hardening; the original refuses to start.
+    """
+    agent = lab.agent(definitions=[idle_web(lab)])
+    proxy = agent.proxy("web-proxy")
+    recorded(lab, agent, proxy)
+    agent.stop()
+    assert agent.data_dir is not None
+    folder = (agent.data_dir / "proxies").relative_to(lab.workspace)
+    lab.write(f"{folder}/abc-123.tmp", "")
+    lab.write(f"{folder}/{'0' * 32}", '{"ProxyToken": "')
+    agent.start()
+    assert agent.proxy("web-proxy") == proxy
+    lab.holds("blink", lambda: agent.proxies("web-proxy") == [proxy], what="there is no second process")
+
+
 @requirement("persistence/location/01")
 def check_running_state_is_in_the_proxy_folder(lab: Lab) -> None:
     """Start an agent with a managed proxy whose id is unlikely, and search its data directory for log and pid.
@@ -96,6 +201,17 @@ def _pid(agent: AgentUnderTest) -> int | None:
     path = agent.data_dir / "proxy" / "pids" / "web-proxy.pid"
     text = content(path).decode().strip()
     return int(text) if text.isdigit() else None
+
+
+def _makes_no_double(lab: Lab, damage: Callable[[Path], object]) -> None:
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
+    recorded(lab, agent, agent.proxy("web-proxy"))
+    agent.crash()
+    assert agent.data_dir is not None
+    damage(agent.data_dir / "proxy" / "snapshot.json")
+    agent.start()
+    agent.proxy("web-proxy")
+    lab.holds("quiet", lambda: len(agent.proxies("web-proxy")) <= 1, what="there are not two processes")
 
 
 def _with_corrupt_snapshot(lab: Lab) -> AgentUnderTest:

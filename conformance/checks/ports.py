@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
-from conformance.checks._situations import ALLOW_API, accepted, connects, deregister, register, reloaded
+from conformance.checks._situations import (
+    ALLOW_API,
+    IDLE,
+    accepted,
+    connects,
+    deregister,
+    refused,
+    register,
+    reloaded,
+)
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
-
-#: A proxy that needs no port: these checks are about who is given which.
-IDLE = ["/bin/sleep", "600"]
 
 
 @requirement("ports/range/01")
@@ -67,6 +76,23 @@ def check_reversed_range_is_an_error(lab: Lab) -> None:
     assert "proxy_max_port" in finished.output
 
 
+@requirement("ports/range/05")
+def check_range_can_be_switched_off(lab: Lab) -> None:
+    """Set both ends of the range to 0, and define a managed proxy with a port of its own; register one without.
+
+    The first has its port, the second is refused, and the agent goes on. Source: catalogue.
+    """
+    port = lab.port()
+    agent = lab.agent(
+        definitions=[lab.service("a", proxy={"command": IDLE, "config": {"bind_port": port}})],
+        options=_merged(ALLOW_API, proxy_min_port=0, proxy_max_port=0),
+    )
+    answer = register(agent, "b", port=1, proxy={"Command": IDLE})
+    assert refused(answer), f"the registration without a port was answered {answer.status}"
+    assert _ports(agent, "a") == [port]
+    assert "b-proxy" not in agent.services()
+
+
 @requirement("ports/exhaustion/01")
 def check_exhausted_range_is_an_error(lab: Lab) -> None:
     """Configure a range of two ports and three services with a managed proxy.
@@ -111,18 +137,31 @@ def check_bind_port_is_used(lab: Lab) -> None:
     lab.until("proxy_listens", lambda: port in proxy.listening_ports(), what=f"the proxy listens on {port}")
 
 
+@requirement("ports/fixed/02")
+def check_bind_port_must_be_a_number(lab: Lab) -> None:
+    """Set ``config.bind_port`` of a managed proxy to a word.
+
+    The agent gives up with an exit code above 0 and names the key. Source: catalogue.
+    """
+    proxy = {"command": IDLE, "config": {"bind_port": "any"}}
+    finished = lab.start_expecting_failure(definitions=[lab.service("web", proxy=proxy)])
+    assert finished.exit_code > 0
+    assert "bind_port" in finished.output
+
+
 @requirement("ports/listener/01")
 def check_listener_is_where_it_is_registered(lab: Lab) -> None:
     """Start an agent with an empty ``connect.proxy``.
 
-    The proxy process itself accepts connections on the port that the proxy service was registered with.
-    Source: document, Minimal Configuration.
+    The proxy process itself accepts connections on the port that the proxy service was registered with, and on the
+    agent's bind address alone. Source: document, Minimal Configuration.
     """
     agent = lab.agent(definitions=[lab.service("redis", proxy={})])
     (port,) = _ports(agent, "redis")
     proxy = agent.proxy("redis-proxy")
     lab.until("proxy_listens", lambda: connects(port), what=f"connections to {port} are accepted")
     assert port in proxy.listening_ports()
+    assert not connects(port, host="127.0.0.2"), "it listens on other addresses of the machine, too"
 
 
 @requirement("ports/stable/01")
@@ -154,6 +193,46 @@ def check_taken_ports_are_avoided(lab: Lab) -> None:
         assert _ports(agent, "a") == [ports[-1]]
 
 
+@requirement("ports/exhaustion/03")
+def check_exhausted_range_over_http_is_an_error(lab: Lab) -> None:
+    """Register two services with managed proxies over HTTP where the range has one port.
+
+    The second registration is refused with a message that shows the range, and the first proxy and the agent go on.
+    Source: catalogue.
+    """
+    (port,) = lab.ports(1)
+    agent = lab.agent(options=_merged(ALLOW_API, proxy_min_port=port, proxy_max_port=port))
+    accepted(register(agent, "a", port=1, proxy={"Command": IDLE}))
+    proxy = agent.proxy("a-proxy")
+    answer = register(agent, "b", port=1, proxy={"Command": IDLE})
+    assert refused(answer), f"the second registration was answered {answer.status}"
+    assert f"[{port}, {port}]" in answer.text, f"the answer is {answer.text!r}"
+    lab.holds("blink", lambda: agent.proxies("a-proxy") == [proxy], what="the first proxy goes on")
+    assert "a-proxy" in agent.services()
+
+
+@requirement("ports/concurrent/01")
+def check_concurrent_registrations_get_different_ports(lab: Lab) -> None:
+    """Register 200 services with managed proxies over HTTP, twenty at a time, where the range has 256 ports.
+
+    Each has a port of that range, and each another. Source: hardening. The proxies are of a mode in
+    which no process is started: this is about ports.
+    """
+    lab.exclusive("default proxy ports")
+    agent = lab.agent(options=_merged(ALLOW_API, proxy_min_port=20000, proxy_max_port=20255))
+    names = [f"s{number}" for number in range(200)]
+
+    def join(name: str) -> int:
+        return register(agent, name, port=1, proxy={"ExecMode": "script", "Command": IDLE}).status
+
+    with ThreadPoolExecutor(20) as pool:
+        assert set(pool.map(join, names)) == {200}
+    services = agent.services()
+    ports = {services[f"{name}-proxy"]["Port"] for name in names}
+    assert len(ports) == len(names), f"{len(names)} proxies have {len(ports)} ports"
+    assert ports <= set(range(20000, 20256))
+
+
 def _with_range(lab: Lab, ports: range, *names: str) -> AgentUnderTest:
     return lab.agent(
         definitions=[lab.service(name, proxy={"command": IDLE}) for name in names],
@@ -164,3 +243,7 @@ def _with_range(lab: Lab, ports: range, *names: str) -> AgentUnderTest:
 def _ports(agent: AgentUnderTest, *names: str) -> list[int]:
     services = agent.services()
     return [services[f"{name}-proxy"]["Port"] for name in names]
+
+
+def _merged(permission: Mapping[str, Any], **ports: int) -> dict[str, Any]:
+    return {**permission, "ports": ports}

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from conformance.checks._situations import ALLOW_API, accepted, end, proxy_config, recorded, refused, register
+import socket
+from contextlib import suppress
+
+from conformance.checks._situations import (
+    ALLOW_API,
+    accepted,
+    converse,
+    end,
+    native_peer,
+    proxy_config,
+    recorded,
+    refused,
+    register,
+)
+from conformance.instruments.identities import agent_identity, agent_trust_domain
 from conformance.plugin.lab import Lab
 from conformance.plugin.marks import requirement
 
@@ -68,6 +82,33 @@ def check_withdrawn_permission_for_root_counts(lab: Lab) -> None:
     end(proxy)
     lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy of the permitted agent has ended")
     lab.holds("observation", lambda: not agent.proxies("web-proxy"), what="no proxy is started as root")
+
+
+@requirement("security/root/05")
+def check_root_refusal_is_logged(lab: Lab) -> None:
+    """Start an agent as root with a service that has a managed proxy, and read what it prints.
+
+    It names ``allow_managed_root``. Source: hardening; the original says that it starts none, and not why.
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={})], as_user="root")
+    lab.until("log_written", lambda: "allow_managed_root" in agent.output(), what="the log names the setting")
+
+
+@requirement("security/root/06")
+def check_root_refusal_is_in_the_check(lab: Lab) -> None:
+    """Start an agent as root with a service that has a managed proxy, and read the check of the proxy.
+
+    It is critical, and its output names ``allow_managed_root``. Source: hardening; nobody found it in the log.
+    """
+    agent = lab.agent(definitions=[lab.service("web", proxy={})], as_user="root")
+
+    def told() -> bool:
+        check = agent.checks()["service:web-proxy"]
+        assert check["Status"] == "critical"
+        assert "allow_managed_root" in check["Output"], f"the output is {check['Output']!r}"
+        return True
+
+    lab.until("registration", told, what="the check says why")
 
 
 @requirement("security/registration/01")
@@ -162,3 +203,26 @@ def check_api_permission_is_no_root_permission(lab: Lab) -> None:
     agent = lab.agent(options=ALLOW_API, as_user="root")
     accepted(register(agent, "web", port=lab.port(), proxy={"Command": probe.command}))
     lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="no proxy is started as root")
+
+
+@requirement("security/masquerade/01")
+def check_upstream_port_speaks_for_its_service(lab: Lab) -> None:
+    """Connect to an upstream port of ``web`` from several local addresses, without showing anything.
+
+    The destination sees ``web`` each time, and nobody else. Source: document, Upstream Configuration (Security).
+    """
+    peer = native_peer(lab, identity=lambda api: agent_identity(api, "redis"))
+    for source in ("127.0.0.1", "127.0.0.5"):
+
+        def reached(source: str = source) -> bool:
+            address = ("127.0.0.1", peer.upstream_port)
+            with (
+                suppress(OSError),
+                socket.create_connection(address, timeout=10, source_address=(source, 0)) as local,
+            ):
+                return converse(local, b"hello") == b"hello"
+            return False
+
+        lab.until("data_path", reached, what=f"the destination is reached from {source}")
+    domain = agent_trust_domain(peer.agent.api)
+    assert set(peer.server.peers) == {(f"spiffe://{domain}/ns/default/dc/dc1/svc/web",)}

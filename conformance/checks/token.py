@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
-from conformance.checks._situations import ALLOW_API, accepted, deregister, end, recorded, register, token_of
+from conformance.checks._situations import (
+    ALLOW_API,
+    accepted,
+    closed,
+    deregister,
+    end,
+    first_leaf,
+    may_register,
+    recorded,
+    register,
+    token_of,
+)
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
 
+#: A token that may register service ``web``, with its rules.
+OWNER, OWNS_WEB = "secret-of-the-owner", may_register("web")
 #: Every endpoint that tells something about services, proxies or the agent.
 TELLING = (
     "/v1/agent/self",
@@ -85,12 +99,7 @@ def check_token_reads_what_is_its_own(lab: Lab) -> None:
     """
     agent = _agent(lab, "web")
     token = token_of(agent.proxy("web-proxy"))
-    leaf = lab.until(
-        "authority",
-        lambda: accepted(agent.api.get("/v1/agent/connect/ca/leaf/web", token=token)).json,
-        what="the leaf of web is issued",
-    )
-    assert leaf["Service"] == "web"
+    assert first_leaf(lab, agent, "web", token=token).json["Service"] == "web"
     assert (
         accepted(agent.api.get("/v1/agent/connect/proxy/web-proxy", token=token)).json["TargetServiceID"]
         == "web"
@@ -118,11 +127,7 @@ def check_token_carriers(lab: Lab) -> None:
     """
     agent = _agent(lab, "web", "redis")
     token = token_of(agent.proxy("web-proxy"))
-    lab.until(
-        "authority",
-        lambda: accepted(agent.api.get("/v1/agent/connect/ca/leaf/web", token=token)),
-        what="the leaf of web is issued",
-    )
+    first_leaf(lab, agent, "web", token=token)
     carriers: tuple[tuple[str, dict[str, str]], ...] = (
         (f"?{urlencode({'token': token})}", {}),
         ("", {"X-Consul-Token": token}),
@@ -171,6 +176,90 @@ def check_new_registration_new_token(lab: Lab) -> None:
         accepted(deregister(agent, "web"))
         lab.until("proxy_stop", lambda: not agent.proxies("web-proxy"), what="the proxy is stopped")
     assert len(tokens) == 2
+
+
+@requirement("token/own/02")
+def check_own_token_is_enough_under_deny(lab: Lab) -> None:
+    """Under a default policy of deny, ask with the token of ``web-proxy`` for its configuration and for the leaf.
+
+    Both are answered; without a token they are refused. Source: document, Managed Proxy Documentation.
+    """
+    agent = closed(lab, _sleeping(lab, "web", token=OWNER), rules={OWNER: OWNS_WEB})
+    token = token_of(agent.proxy("web-proxy"))
+    for path in ("/v1/agent/connect/proxy/web-proxy", "/v1/agent/connect/ca/leaf/web"):
+        accepted(agent.api.get(path, token=token))
+        assert agent.api.get(path, token="").status == 403, f"{path} is open"
+
+
+@requirement("token/foreign/02")
+def check_token_does_not_read_a_foreign_configuration(lab: Lab) -> None:
+    """Under a default policy of deny, ask with the token of ``web-proxy`` for configuration and leaf of another.
+
+    Both are refused with 403. Source: document, Managed Proxy Documentation.
+    """
+    agent = closed(lab, _sleeping(lab, "web"), _sleeping(lab, "redis"))
+    agent.proxy("redis-proxy")
+    token = token_of(agent.proxy("web-proxy"))
+    for path in ("/v1/agent/connect/proxy/redis-proxy", "/v1/agent/connect/ca/leaf/redis"):
+        assert agent.api.get(path, token=token).status == 403, f"{path} is open"
+
+
+@requirement("token/readonly/01")
+def check_token_writes_nothing(lab: Lab) -> None:
+    """Under a default policy of deny, with a service that was registered with a token that may do everything, register,
+    remove, and make an intention, with the token of its proxy.
+
+    Each is refused with 403. Source: document, Managed Proxy Documentation.
+    """
+    everything = "secret-for-everything"
+    rules = 'service "" { policy = "write" intentions = "write" }'
+    agent = closed(lab, _sleeping(lab, "web", token=everything), rules={everything: rules})
+    token = token_of(agent.proxy("web-proxy"))
+    intention = {"SourceName": "web", "DestinationName": "redis", "Action": "allow"}
+    writes: tuple[tuple[str, str, object], ...] = (
+        ("PUT", "/v1/agent/service/register", {"Name": "web", "Port": 2}),
+        ("PUT", "/v1/agent/service/deregister/web", None),
+        ("POST", "/v1/connect/intentions", intention),
+    )
+    allowed = {
+        f"{method} {path}": status
+        for method, path, body in writes
+        if (status := agent.api.request(method, path, body, token=token).status) != 403
+    }
+    assert not allowed, f"not refused with 403: {allowed}"
+
+
+@requirement("token/revoked/01")
+def check_token_dies_with_its_service(lab: Lab) -> None:
+    """Under a default policy of deny, remove ``web`` and ask with the token that its proxy had.
+
+    The leaf is refused with 403, and so is the list of services, to which nothing that exists gets less than an empty
+    answer. Source: catalogue.
+    """
+    agent = closed(lab, _sleeping(lab, "web", token=OWNER), rules={OWNER: OWNS_WEB})
+    token = token_of(agent.proxy("web-proxy"))
+    accepted(agent.api.get("/v1/agent/connect/ca/leaf/web", token=token))
+    accepted(deregister(agent, "web"))
+    for path in ("/v1/agent/connect/ca/leaf/web", "/v1/agent/services"):
+        assert agent.api.get(path, token=token).status == 403, f"{path} is open"
+
+
+@requirement("token/local/01")
+def check_the_token_is_known_to_its_agent_alone(lab: Lab) -> None:
+    """Under a default policy of deny, list all tokens of access control, and look the token of a proxy up among them.
+
+    It is in no list and stands for nothing there: only the agent that gave it to the proxy knows it. Source: catalogue.
+    """
+    agent = closed(lab, _sleeping(lab, "web", token=OWNER), rules={OWNER: OWNS_WEB})
+    token = token_of(agent.proxy("web-proxy"))
+    assert OWNER in [each["ID"] for each in accepted(agent.api.get("/v1/acl/list")).json]
+    assert token not in accepted(agent.api.get("/v1/acl/list")).text
+    known = accepted(agent.api.get(f"/v1/acl/info/{token}")).json
+    assert not known, "the token of the proxy is a token of access control"
+
+
+def _sleeping(lab: Lab, name: str, **keys: Any) -> dict[str, Any]:
+    return lab.service(name, port=1, proxy={"command": ["/bin/sleep", "600"]}, **keys)
 
 
 def _agent(lab: Lab, *names: str, options: dict[str, object] | None = None) -> AgentUnderTest:

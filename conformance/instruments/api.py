@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -83,16 +85,22 @@ def _demanding(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiClient:
-    """Talks to one HTTP port. ``timeout`` in seconds holds for requests that do not say otherwise.
+    """Talks to one HTTP port, with ``tls`` over HTTPS, or instead to a unix ``socket`` where there is a path of one.
+
+    ``timeout`` in seconds holds for requests that do not say otherwise.
 
     Every method raises :class:`Unreachable` when no answer comes; any status is an answer. A ``token`` travels
-    in ``X-Consul-Token``. A body that is not ``str`` or ``bytes`` is sent as JSON.
+    in ``X-Consul-Token``; ``own_token`` stands for a missing one, and an empty one is none. A body that is not
+    ``str`` or ``bytes`` is sent as JSON.
     """
 
     port: int
     history: History
     host: str = "127.0.0.1"
     timeout: float = 10.0
+    own_token: str = field(default="", repr=False)
+    socket: str = ""
+    tls: ssl.SSLContext | None = None
 
     def get(
         self,
@@ -158,13 +166,14 @@ class ApiClient:
         """Any method, for the checks that try what is not allowed."""
         payload = body if isinstance(body, str | bytes | None) else json.dumps(body)
         sent = dict(headers or {})
-        if token is not None:
+        token = self.own_token if token is None else token
+        if token:
             sent["X-Consul-Token"] = token
             self.history.hide(token)
         target = quote(path, safe="/:?=&%+") + (f"?{urlencode(query)}" if query else "")
         event = {"method": method, "path": path, "query": dict(query or {}), "headers": sent, "body": body}
         began = time.monotonic()
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout or self.timeout)
+        connection = self._connection(timeout or self.timeout)
         try:
             connection.request(method, target, payload, sent)
             answer = connection.getresponse()
@@ -183,6 +192,26 @@ class ApiClient:
             took=round(time.monotonic() - began, 4),
         )
         return Response(status=answer.status, headers=Headers(dict(answer.getheaders())), text=text)
+
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        if self.socket:
+            return _SocketConnection(self.socket, timeout=seconds)
+        if self.tls is not None:
+            return http.client.HTTPSConnection(self.host, self.port, timeout=seconds, context=self.tls)
+        return http.client.HTTPConnection(self.host, self.port, timeout=seconds)
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, *, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def _recordable(text: str) -> Any:

@@ -28,3 +28,11 @@ class EchoServer(LocalServer):
                 self._received += len(data)
             connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
+
+
+class SilentServer(LocalServer):
+    """An application that takes what it is sent and says nothing, until its peer hangs up."""
+
+    def serve(self, connection: socket.socket) -> None:
+        while connection.recv(1 << 16):
+            pass

@@ -35,27 +35,31 @@ class ProbeStart(NamedTuple):
 
 
 class ProbeProxy:
-    """A probe whose journal and script lie in ``folder``.
+    """A probe whose journal and script lie in ``folder``, and which ``python`` executes.
 
     ``ignore_sigint`` lets it survive that signal; ``exit_after`` (seconds) and ``exit_code`` make it end by itself;
     ``spawn_child`` gives it a child that sleeps; ``listen`` makes it fetch its configuration from the agent and
-    accept connections on ``bind_port``; ``say`` is written to stdout and ``complain`` to stderr at each start.
+    accept connections on ``bind_port``; ``announce`` makes it send ``READY=1`` to ``NOTIFY_SOCKET`` once it is
+    permitted to (:meth:`permit`); ``say`` is written to stdout and ``complain`` to stderr at each start.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
+        python: str = sys.executable,
         ignore_sigint: bool = False,
         exit_after: float | None = None,
         exit_code: int = 0,
         spawn_child: bool = False,
         listen: bool = False,
+        announce: bool = False,
         say: str = "",
         complain: str = "",
     ) -> None:
         self._journal = folder / "journal.jsonl"
         self._journal.touch()
+        self._permission = folder / "permission"
         script = folder / "probe.py"
         script.write_bytes(Path(__file__).read_bytes())
         behaviour = {
@@ -64,18 +68,23 @@ class ProbeProxy:
             "exit_code": exit_code,
             "spawn_child": spawn_child,
             "listen": listen,
+            "announce": str(self._permission) if announce else None,
             "say": say,
             "complain": complain,
         }
         #: What goes into ``connect.proxy.command``.
         self.command: list[str] = [
-            os.path.realpath(sys.executable),
+            python,
             "-I",
             "-S",
             str(script),
             str(self._journal),
             json.dumps(behaviour),
         ]
+
+    def permit(self) -> None:
+        """Let it announce itself, now or when it is started."""
+        self._permission.touch()
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The journal's lines of one kind, in order."""
@@ -118,6 +127,17 @@ def _listen(journal: str) -> Any:
     return listener
 
 
+def _announce(permission: str) -> None:
+    """Tell whoever started it that it is ready, once the file is there."""
+    import socket
+
+    while not os.path.exists(permission):
+        time.sleep(0.02)
+    address = os.environ["NOTIFY_SOCKET"]
+    address = "\0" + address[1:] if address.startswith("@") else address
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", address)
+
+
 def _run(journal: str, behaviour: Mapping[str, Any]) -> int:
     def caught(number: int, frame: object) -> None:
         name = signal.Signals(number).name
@@ -141,6 +161,8 @@ def _run(journal: str, behaviour: Mapping[str, Any]) -> int:
         signal.pause()
     listener = _listen(journal) if behaviour["listen"] else None
     _tell(journal, "start", argv=sys.argv, environment=dict(os.environ), directory=os.getcwd(), child=child)
+    if behaviour["announce"] is not None:
+        _announce(behaviour["announce"])
     if behaviour["exit_after"] is not None:
         time.sleep(behaviour["exit_after"])
         return int(behaviour["exit_code"])

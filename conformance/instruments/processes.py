@@ -14,9 +14,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_PROC = Path("/proc")
 _PR_SET_CHILD_SUBREAPER = 36
 _TCP_LISTEN = "0A"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    """Where processes are looked up, and whether orphans there become children of this process."""
+
+    proc: str = "/proc"
+    own_orphans: bool = True
+
+
+_table = _Table()
+
+
+def look_at(proc: str = "/proc") -> None:
+    """Have pids mean those of another process table, such as a container's; ``/proc`` is that of the suite."""
+    global _table
+    _table = _Table(proc=proc, own_orphans=proc == "/proc")
+
+
+def own_orphans() -> bool:
+    """Whether orphans become children of this process, which must reap them."""
+    return _table.own_orphans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +86,14 @@ class Process:
     def executable(self) -> Path:
         """The program that it executes, links resolved."""
         with _gone_as_lookup_error(self.pid):
-            target = Path(os.readlink(_PROC / str(self.pid) / "exe"))
+            target = Path(os.readlink(_folder(self.pid) / "exe"))
         self._still_there()
         return target
 
     def directory(self) -> Path:
         """Its working directory."""
         with _gone_as_lookup_error(self.pid):
-            target = Path(os.readlink(_PROC / str(self.pid) / "cwd"))
+            target = Path(os.readlink(_folder(self.pid) / "cwd"))
         self._still_there()
         return target
 
@@ -80,7 +101,7 @@ class Process:
         """State, parent, group, session and effective uid. A zombie still has them."""
         fields = _stat_fields(self.pid)
         with _gone_as_lookup_error(self.pid):
-            status = (_PROC / str(self.pid) / "status").read_text()
+            status = (_folder(self.pid) / "status").read_text()
         if int(fields[19]) != self.started:
             raise ProcessLookupError(f"process {self.pid} has ended")
         uid = next(line.split()[2] for line in status.splitlines() if line.startswith("Uid:"))
@@ -90,18 +111,33 @@ class Process:
 
     def signal(self, number: signal.Signals | int) -> None:
         """Send a signal to this very process, never to a successor of its pid."""
-        descriptor = os.pidfd_open(self.pid)
+        with _gone_as_lookup_error(self.pid):
+            # To this call such a folder is a pidfd, whichever process table it belongs to.
+            descriptor = os.open(_folder(self.pid), os.O_RDONLY | os.O_DIRECTORY)
         try:
             self._still_there()
             signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
 
+    def file_size_limit(self) -> tuple[str, str]:
+        """How far it may write into a file, and how far it may have that raised: bytes, or ``unlimited``."""
+        with _gone_as_lookup_error(self.pid):
+            lines = (_folder(self.pid) / "limits").read_text().splitlines()
+        soft, hard = next(line for line in lines if line.startswith("Max file size")).split()[3:5]
+        return soft, hard
+
+    def threads(self) -> list[Process]:
+        """Its threads other than the first, which has its pid, as if they were processes."""
+        with _gone_as_lookup_error(self.pid):
+            numbers = [int(task.name) for task in (_folder(self.pid) / "task").iterdir()]
+        return [Process.of(number) for number in numbers if number != self.pid]
+
     def descriptors(self) -> dict[int, str]:
         """Its open file descriptors, and what each stands for, as ``/proc/<pid>/fd`` tells."""
         found = {}
         with _gone_as_lookup_error(self.pid):
-            for link in (_PROC / str(self.pid) / "fd").iterdir():
+            for link in (_folder(self.pid) / "fd").iterdir():
                 with suppress(FileNotFoundError):
                     found[int(link.name)] = os.readlink(link)
         return found
@@ -112,7 +148,7 @@ class Process:
         ports = set()
         for table in ("tcp", "tcp6"):
             with _gone_as_lookup_error(self.pid):
-                rows = (_PROC / str(self.pid) / "net" / table).read_text().splitlines()[1:]
+                rows = (_folder(self.pid) / "net" / table).read_text().splitlines()[1:]
             for fields in map(str.split, rows):
                 if fields[3] == _TCP_LISTEN and f"socket:[{fields[9]}]" in inodes:
                     ports.add(int(fields[1].rpartition(":")[2], 16))
@@ -120,7 +156,7 @@ class Process:
 
     def _zero_separated(self, name: str) -> list[str]:
         with _gone_as_lookup_error(self.pid):
-            data = (_PROC / str(self.pid) / name).read_bytes()
+            data = (_folder(self.pid) / name).read_bytes()
         self._still_there()
         return [os.fsdecode(item) for item in data.rstrip(b"\0").split(b"\0")] if data else []
 
@@ -143,6 +179,10 @@ class _gone_as_lookup_error:
             raise ProcessLookupError(f"process {self._pid} has ended") from None
 
 
+def _folder(pid: int) -> Path:
+    return Path(_table.proc, str(pid))
+
+
 def _stat_fields(pid: int) -> list[str]:
     """The fields of ``/proc/<pid>/stat`` after the command name, which may itself hold spaces and brackets."""
     with _gone_as_lookup_error(pid):
@@ -152,7 +192,7 @@ def _stat_fields(pid: int) -> list[str]:
 
 def _read(pid: int, name: str) -> bytes:
     """A file of ``/proc/<pid>``, with as few calls as can be: the suite reads hundreds of them a second."""
-    descriptor = os.open(f"{_PROC}/{pid}/{name}", os.O_RDONLY)
+    descriptor = os.open(f"{_table.proc}/{pid}/{name}", os.O_RDONLY)
     try:
         data = b""
         while piece := os.read(descriptor, 1 << 16):
@@ -163,7 +203,7 @@ def _read(pid: int, name: str) -> bytes:
 
 
 def _pids() -> Iterator[int]:
-    return (int(name) for name in os.listdir(_PROC) if name.isdigit())
+    return (int(name) for name in os.listdir(_table.proc) if name.isdigit())
 
 
 def table() -> Iterator[Process]:

@@ -17,8 +17,8 @@ class LocalServer(ABC):
     :meth:`serve` counts.
     """
 
-    def __init__(self, port: int = 0) -> None:
-        self._listener = socket.create_server(("127.0.0.1", port))
+    def __init__(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
+        self._listener = socket.create_server((host, port))
         self.port: int = self._listener.getsockname()[1]
         self.lock = threading.Lock()
         self._open: set[socket.socket] = set()

@@ -36,6 +36,7 @@ class Exchange:
     ended: bool = False
     peer: tuple[str, ...] = ()
     version: str = ""
+    protocol: str = ""
 
 
 def dial(
@@ -47,19 +48,19 @@ def dial(
     expect: int | None = None,
     half_close: bool = True,
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    offering: Sequence[str] = (),
     timeout: float = 10.0,
     host: str = "127.0.0.1",
 ) -> Exchange:
     """Connect, shake hands, ``send``, end our direction, and read to the peer's end (or ``expect`` bytes).
 
     Without ``roots`` the server may be anybody; its URI names are reported in ``peer``. ``newest`` caps the protocol
-    version. Never raises for what a peer does: the :class:`Exchange` says it. ``timeout`` holds for each step.
+    version; ``offering`` are application protocols to choose from (ALPN), and ``protocol`` is the chosen one. Never
+    raises for what a peer does: the :class:`Exchange` says it. ``timeout`` holds for each step.
     """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, roots)
-    if newest < ssl.TLSVersion.TLSv1_2:
-        context.minimum_version = newest
-        context.set_ciphers("ALL:@SECLEVEL=0")
-    context.maximum_version = newest
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, roots, newest)
+    if offering:
+        context.set_alpn_protocols(list(offering))
     received = bytearray()
     try:
         raw = socket.create_connection((host, port), timeout=timeout)
@@ -71,7 +72,7 @@ def dial(
             stream.handshake()
         except (OSError, EOFError) as error:
             return Exchange(handshake=False, reason=_reason(error))
-        peer, version = stream.peer_uri_names(), stream.version()
+        peer, version, protocol = stream.peer_uri_names(), stream.version(), stream.protocol()
         try:
             # Both directions at once: an echo would otherwise fill the buffers of everybody in between.
             sender = threading.Thread(target=stream.send_quietly, args=(send, half_close), daemon=True)
@@ -80,7 +81,12 @@ def dial(
                 chunk = stream.receive()
                 if not chunk:
                     return Exchange(
-                        handshake=True, received=bytes(received), ended=True, peer=peer, version=version
+                        handshake=True,
+                        received=bytes(received),
+                        ended=True,
+                        peer=peer,
+                        version=version,
+                        protocol=protocol,
                     )
                 received += chunk
         except (OSError, EOFError) as error:
@@ -92,25 +98,45 @@ def dial(
                 ended=isinstance(error, EOFError),
                 peer=peer,
                 version=version,
+                protocol=protocol,
             )
         finally:
             with suppress(OSError):
                 raw.shutdown(socket.SHUT_RDWR)
             sender.join()
-        return Exchange(handshake=True, received=bytes(received), peer=peer, version=version)
+        return Exchange(
+            handshake=True, received=bytes(received), peer=peer, version=version, protocol=protocol
+        )
+
+
+def connected(plain: socket.socket, identity: Identity) -> ssl.SSLSocket:
+    """The client's end of a handshake over a connected socket, which it takes over, with whoever is there."""
+    try:
+        return _context(ssl.PROTOCOL_TLS_CLIENT, identity, None).wrap_socket(plain)
+    except BaseException:
+        plain.close()
+        raise
 
 
 class TlsServer(LocalServer):
     """A service instance that speaks TLS: it echoes, and notes who came. Rogue or honest, as ``identity`` is.
 
-    ``roots`` are those that a client's certificate must chain to; ``None`` asks for no certificate.
+    ``roots`` are those that a client's certificate must chain to; ``None`` asks for no certificate. ``newest`` caps the
+    version of the protocol.
     """
 
     def __init__(
-        self, identity: Identity, *, roots: Sequence[str] | None = None, port: int = 0, timeout: float = 10.0
+        self,
+        identity: Identity,
+        *,
+        roots: Sequence[str] | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        timeout: float = 10.0,
+        newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     ) -> None:
-        super().__init__(port)
-        self._context = _context(ssl.PROTOCOL_TLS_SERVER, identity, roots)
+        super().__init__(port, host=host)
+        self._context = _context(ssl.PROTOCOL_TLS_SERVER, identity, roots, newest)
         self._timeout = timeout
         self._peers: list[tuple[str, ...]] = []
         self._failures: list[str] = []
@@ -243,6 +269,10 @@ class _TlsStream:
         """The negotiated protocol, such as ``TLSv1.3``."""
         return self._tls.version() or ""
 
+    def protocol(self) -> str:
+        """The application protocol that both ends agreed on; empty for none."""
+        return self._tls.selected_alpn_protocol() or ""
+
     def _feed(self, data: bytes) -> None:
         if not data:
             raise EOFError("the peer hung up")
@@ -255,8 +285,17 @@ class _TlsStream:
             self._raw.sendall(ready)
 
 
-def _context(purpose: int, identity: Identity | None, roots: Sequence[str] | None) -> ssl.SSLContext:
+def _context(
+    purpose: int,
+    identity: Identity | None,
+    roots: Sequence[str] | None,
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+) -> ssl.SSLContext:
     context = ssl.SSLContext(purpose)
+    if newest < ssl.TLSVersion.TLSv1_2:
+        context.minimum_version = newest
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    context.maximum_version = newest
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED if roots is not None else ssl.CERT_NONE
     if roots:

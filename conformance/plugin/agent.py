@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from signal import SIGHUP, SIGKILL, SIGTERM, Signals
+from ssl import SSLContext
 from typing import Any
 
 from conformance.instruments.api import ApiClient, Unreachable
@@ -17,6 +17,7 @@ from conformance.instruments.processes import Process
 from conformance.plugin.household import Household
 from conformance.plugin.waits import StartFailed, Waits
 from conformance.targets.privileges import Access
+from conformance.targets.site import Order, Running, Site
 
 #: How much of an agent's output a failure quotes, in characters.
 _QUOTED = 2000
@@ -27,7 +28,7 @@ class LaunchPlan:
     """Everything that starts one agent, and starts it again: a restart uses the same plan."""
 
     name: str
-    argv: tuple[str, ...]
+    flags: tuple[str, ...]
     environment: Mapping[str, str]
     folder: Path
     access: Access
@@ -35,6 +36,11 @@ class LaunchPlan:
     http_port: int
     dns_port: int
     proxy_ports: range
+    #: With which the suite asks where it does not say otherwise; empty for none.
+    token: str = field(default="", repr=False)
+    #: How its API is reached where that is not plain HTTP on ``http_port``.
+    socket: str = ""
+    tls: SSLContext | None = None
 
     @property
     def output(self) -> Path:
@@ -55,6 +61,19 @@ class LaunchPlan:
             path.write_text(json.dumps(definition, indent=1), encoding="utf-8")
             os.chown(path, self.access.uid, self.access.gid)
 
+    def order(self) -> Order:
+        """What the site is asked to start."""
+        return Order(
+            name=self.name,
+            flags=self.flags,
+            prefix=self.access.prefix,
+            uid=self.access.uid,
+            gid=self.access.gid,
+            environment=self.environment,
+            directory=self.folder,
+            output=self.output,
+        )
+
 
 class AgentUnderTest:
     """A handle that outlives the process: after ``restart()`` it is the same agent with another pid.
@@ -63,14 +82,24 @@ class AgentUnderTest:
     late or never.
     """
 
-    def __init__(self, plan: LaunchPlan, *, waits: Waits, household: Household, history: History) -> None:
+    def __init__(
+        self, plan: LaunchPlan, *, site: Site, waits: Waits, household: Household, history: History
+    ) -> None:
         self._plan = plan
+        self._site = site
         self._waits = waits
         self._household = household
         self._history = history
-        self._child: subprocess.Popen[bytes] | None = None
+        self._running: Running | None = None
         self._process: Process | None = None
-        self.api = ApiClient(port=plan.http_port, history=history, timeout=waits.budget("http"))
+        self.api = ApiClient(
+            port=plan.http_port,
+            history=history,
+            timeout=waits.budget("http"),
+            own_token=plan.token,
+            socket=plan.socket,
+            tls=plan.tls,
+        )
         self.data_dir = plan.data_dir
         self.http_port = plan.http_port
         self.dns_port = plan.dns_port
@@ -102,19 +131,10 @@ class AgentUnderTest:
 
     def launch(self) -> None:
         """Start the process without waiting for anything; :meth:`start` is what checks want."""
-        with self._plan.output.open("ab") as output:
-            self._child = subprocess.Popen(
-                self._plan.argv,
-                cwd=self._plan.folder,
-                env=dict(self._plan.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._process = Process.of(self._child.pid)
+        self._running = self._site.start(self._plan.order())
+        self._process = Process.of(self._running.pid)
         self._household.take_in(self._process)
-        self._record("started", argv=self._plan.argv)
+        self._record("started", prefix=self._plan.access.prefix, flags=self._plan.flags)
 
     def start(self) -> None:
         """Start and wait (budget ``agent_ready``) until the API answers and a leader is known.
@@ -124,10 +144,21 @@ class AgentUnderTest:
         self.launch()
         self._waits.until("agent_ready", self._ready, what=f"the {self._plan.name} answers /v1/agent/self")
 
+    def start_after(self, script: str) -> None:
+        """As :meth:`start`, from a shell that runs ``script`` first; ``$$`` in it is the agent's pid to be."""
+        honest = self._plan
+        shell = ("/bin/sh", "-c", f'{script}\nexec "$@"', "sh")
+        access = replace(honest.access, prefix=(*shell, *honest.access.prefix))
+        self._plan = replace(honest, access=access)
+        try:
+            self.start()
+        finally:
+            self._plan = honest
+
     def exit_code(self) -> int | None:
         """The exit code (negative: signal) of the last incarnation, ``None`` while it runs."""
-        assert self._child is not None, "the agent was never started"
-        return self._child.poll()
+        assert self._running is not None, "the agent was never started"
+        return self._running.exit_code()
 
     def answers(self) -> bool:
         """Whether the API answers ``/v1/agent/self`` now."""
@@ -140,7 +171,8 @@ class AgentUnderTest:
         """Send a signal to the agent's process, and to nothing else."""
         self._household.live()  # whoever is orphaned by this signal must be known, to be reaped
         self._record("signal", signal=Signals(number).name)
-        self.process.signal(number)
+        assert self._running is not None, "the agent was never started"
+        self._running.signal(Signals(number))
 
     def stop(self, sig: Signals = SIGTERM) -> int:
         """Send ``sig``, wait for the end (budget ``agent_exit``) and return the exit code (negative: signal)."""
@@ -220,9 +252,8 @@ class AgentUnderTest:
 
     def end(self) -> None:
         """SIGKILL without ceremony and collect the exit code: the end of a check."""
-        if self._child is not None and self._child.poll() is None:
-            self._child.kill()
-            self._child.wait()
+        if self._running is not None:
+            self._running.end()
 
     def _table(self, path: str) -> dict[str, Any]:
         answer = self.api.get(path)

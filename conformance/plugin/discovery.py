@@ -32,6 +32,8 @@ class Check:
     name: str
     path: Path
     text: str
+    #: About how many seconds it takes, when it is long.
+    takes: float = 0.0
 
     @property
     def node_id(self) -> str:
@@ -87,12 +89,24 @@ def _check(path: Path, function: ast.FunctionDef) -> Check:
     text = ast.get_docstring(function)
     if not text:
         raise DiscoveryError(f"{where} has no docstring; it is the published text of the check")
-    return Check(requirement=marks[0], name=function.name, path=path, text=inspect.cleandoc(text))
+    ((identifier, takes),) = marks
+    return Check(
+        requirement=identifier, name=function.name, path=path, text=inspect.cleandoc(text), takes=takes
+    )
 
 
-def _marked(decorator: ast.expr) -> str | None:
+def _marked(decorator: ast.expr) -> tuple[str, float] | None:
+    """The requirement of a mark, and the seconds that it says."""
     match decorator:
-        case ast.Call(func=ast.Name(id="requirement"), args=[ast.Constant(value=str(identifier))]):
-            return identifier
+        case ast.Call(
+            func=ast.Name(id="requirement"), args=[ast.Constant(value=str(identifier))], keywords=[]
+        ):
+            return identifier, 0.0
+        case ast.Call(
+            func=ast.Name(id="requirement"),
+            args=[ast.Constant(value=str(identifier))],
+            keywords=[ast.keyword(arg="takes", value=ast.Constant(value=int() | float() as seconds))],
+        ):
+            return identifier, float(seconds)
         case _:
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from signal import SIGKILL
+from signal import SIGKILL, Signals
 
 from conformance.instruments import processes
 from conformance.instruments.history import History
@@ -45,9 +45,16 @@ class Household:
         for process in now:
             if process not in self._seen:
                 self._seen.add(process)
-                self._reaper.watch(process)
+                if processes.own_orphans():
+                    self._reaper.watch(process)
                 self._note("process appeared", process)
         return now
+
+    def signal(self, number: Signals) -> None:
+        """Send a signal to every process of the lab, agents first: they are the oldest."""
+        for process in self.live():
+            with suppress(ProcessLookupError):
+                process.signal(number)
 
     def end_all(self, *, within: float) -> None:
         """SIGKILL every process of the lab until none is left, and reap them; agents were collected before.
@@ -64,18 +71,22 @@ class Household:
                 pids = ", ".join(str(process.pid) for process in remaining)
                 raise LeftBehind(f"processes {pids} outlived SIGKILL for {within:g} s")
             time.sleep(_POLL_SECONDS)
-        for orphan in processes.descendants(os.getpid()):
-            if orphan not in self._strangers:
-                processes.reap(orphan)
+        if processes.own_orphans():
+            for orphan in processes.descendants(os.getpid()):
+                if orphan not in self._strangers:
+                    processes.reap(orphan)
 
     def _remaining(self) -> list[Process]:
-        """What is alive of the lab, by environment or by descent."""
+        """What is alive of the lab, by environment, and by descent where nobody else is there for orphans."""
+        by_environment = processes.carrying(VARIABLE, self._identifier)
+        if not processes.own_orphans():
+            return by_environment
         by_descent = (
             process
             for process in processes.descendants(os.getpid())
             if process not in self._strangers and process.alive()
         )
-        return list({*processes.carrying(VARIABLE, self._identifier), *by_descent})
+        return list({*by_environment, *by_descent})
 
     def _note(self, kind: str, process: Process) -> None:
         with suppress(ProcessLookupError):

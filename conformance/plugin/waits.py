@@ -4,7 +4,7 @@
 :class:`CheckFailure`   the implementation did wrong; the check ends here
 :class:`StartFailed`    the agent ended instead of coming up
 :class:`Late`           what was awaited happened, but only after its budget
-:class:`Never`          it had not happened after three budgets
+:class:`Never`          it had not happened when the suite lost its patience, after three budgets
 ======================  ======================================================================================
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from conformance.budgets import PATIENCE, Budgets
+from conformance.budgets import Budgets
 from conformance.instruments.api import Unreachable
 from conformance.instruments.history import History
 from conformance.report.model import TimedWait
@@ -58,9 +58,9 @@ class Waits:
 
         An :class:`AssertionError`, an unreachable API or a process that has gone mean "not yet", and are quoted
         if it stays so. Raises :class:`Late` when it comes true after its budget, :class:`Never` when it does not
-        within three.
+        within as many as the suite has patience for.
         """
-        allowed = self.budget(budget_name)
+        allowed, patience = self.budget(budget_name), self._budgets.patience
         began = time.monotonic()
         pause, last = _FIRST_PAUSE, ""
         while True:
@@ -76,10 +76,10 @@ class Waits:
                 raise Late(
                     f"late: {what} took {took:.2f} s, and the budget {budget_name} is {allowed:g} s{seen}"
                 )
-            if took > allowed * PATIENCE:
+            if took > allowed * patience:
                 self._record(budget_name, what, took, "never")
                 raise Never(
-                    f"never: {what} did not happen within {took:.2f} s, {PATIENCE:g} times the budget "
+                    f"never: {what} did not happen within {took:.2f} s, {patience:g} times the budget "
                     f"{budget_name}{seen}"
                 )
             time.sleep(pause)

@@ -40,8 +40,12 @@ def junit(report: Report) -> str:
 
 def _case(suite: ElementTree.Element, check: CheckResult) -> None:
     case = ElementTree.SubElement(
-        suite, "testcase", classname=check.requirement, name=check.name, time=f"{check.seconds:.3f}"
+        suite, "testcase", classname=check.requirement, name=check.title, time=f"{check.seconds:.3f}"
     )
+    if check.measurements:
+        properties = ElementTree.SubElement(case, "properties")
+        for figure in check.measurements:
+            ElementTree.SubElement(properties, "property", name=figure.name, value=figure.words)
     if check.verdict in _ELEMENTS:
         reason = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", check.reason or check.verdict.word)
         element = ElementTree.SubElement(case, _ELEMENTS[check.verdict], message=reason.splitlines()[0])

@@ -11,11 +11,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from conformance.report.verdict import PROFILES, ProfileResult, Verdict, judge, merge
 from conformance.requirements import Feature, Level
+from conformance.schemas import components
 
 SCHEMA = "proxyproof/report/1"
 
@@ -38,34 +40,112 @@ class TimedWait:
     allowed: float
     outcome: str
 
+    @property
+    def share(self) -> float:
+        """The part of its budget that it took."""
+        return self.seconds / self.allowed if self.allowed else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Measurement:
+    """A figure that a check took; ``bound`` is what it was judged by, in words, and empty where it only informs."""
+
+    name: str
+    value: float
+    unit: str
+    bound: str = ""
+
+    @property
+    def words(self) -> str:
+        """The figure with its unit and bound, for people."""
+        return (
+            f"{self.value:.3g}"
+            + (f" {self.unit}" if self.unit else "")
+            + (f" ({self.bound})" if self.bound else "")
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What one check came to. ``reason`` tells why it is not a pass; ``history`` is a path inside the report."""
+    """What one check came to. ``reason`` tells why it is not a pass; ``history`` is a path inside the report.
+
+    ``seconds`` is what it took by the clock, ``cpu`` what it took of processors: its own work, and that of every
+    process that it started.
+
+    ``text`` is what is published of the check: stimulus, expectation, source. ``expected`` says why a failure is a
+    known one: then it does not count against the implementation. A check that is run several times has a result for
+    each ``repetition``, from 1.
+    """
 
     requirement: str
     name: str
     verdict: Verdict = Verdict.UNKNOWN
     reason: str = ""
     seconds: float = 0.0
+    cpu: float = 0.0
     history: str = ""
     version: str = ""
     waits: tuple[TimedWait, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    expected: str = ""
+    text: str = ""
+    repetition: int = 1
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Requirement and name: unique in a report."""
-        return (self.requirement, self.name)
+    def key(self) -> tuple[str, str, int]:
+        """Requirement, name and repetition: unique in a report."""
+        return (self.requirement, self.name, self.repetition)
+
+    @property
+    def waited(self) -> float:
+        """How many of its seconds it waited for things to happen, or watched that they do not."""
+        return sum(wait.seconds for wait in self.waits)
+
+    @property
+    def title(self) -> str:
+        """The name, with the number of a repetition that is not the first."""
+        return titled(self.name, self.repetition)
+
+    @property
+    def counted(self) -> Verdict:
+        """The verdict as exit code and profiles count it: what is known to fail was not shown to work."""
+        return Verdict.SKIP if self.expected and self.verdict is Verdict.FAIL else self.verdict
 
     def merged(self, other: CheckResult) -> CheckResult:
-        """This and another result of the same check: the worse one's account, the longer time, all waits."""
-        worse = max(self, other, key=lambda result: (result.verdict, result.reason, result.history))
+        """This and another result of the same check: the worse one's account, the longer time, all that was timed."""
+        worse = max(
+            self, other, key=lambda result: (result.verdict, result.reason, result.history, result.expected)
+        )
         return replace(
             worse,
             seconds=max(self.seconds, other.seconds),
+            cpu=max(self.cpu, other.cpu),
             waits=tuple(sorted({*self.waits, *other.waits})),
+            measurements=tuple(sorted({*self.measurements, *other.measurements})),
             version=max(self.version, other.version),
+            text=max(self.text, other.text),
         )
+
+
+class ProofResult(StrEnum):
+    """What came of proving that a part of the instrument works."""
+
+    WORKS = "works"
+    BROKEN = "broken"
+    UNAVAILABLE = "not available"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """One proof that the instrument works; see :mod:`conformance.instrument`."""
+
+    name: str
+    result: ProofResult
+    detail: str
+
+
+#: The proofs without which no run is a success.
+INDISPENSABLE = frozenset({"canary", "honesty probe"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +155,64 @@ class RequirementEntry:
     id: str
     level: Level
     text: str
+    source: str
     feature: Feature
     selected: bool = True
+
+    @property
+    def area(self) -> str:
+        """The first part of the id."""
+        return self.id.partition("/")[0]
+
+
+class Claim(StrEnum):
+    """Whether the implementation is asked for a feature: only where it is ``declared``.
+
+    The operator made it ``exempt``, the target has it ``not declared``, or a probe that was to decide has ``not
+    detected`` it.
+    """
+
+    DECLARED = "declared"
+    EXEMPT = "exempt"
+    UNDECLARED = "not declared"
+    UNDETECTED = "not detected"
+
+
+class Presence(StrEnum):
+    """What a probe finds; ``not probed`` where there is none for the feature, or nothing to learn from it."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNKNOWN = "not probed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureEntry:
+    """What became of one feature; ``seen`` is what the probe saw."""
+
+    feature: Feature
+    claim: Claim
+    presence: Presence
+    seen: str = ""
+
+    @property
+    def unclaimed(self) -> str:
+        """Why the implementation is not asked for it; empty when it is."""
+        return {
+            Claim.DECLARED: "",
+            Claim.EXEMPT: f"{self.feature} is exempt: the operator does not claim it",
+            Claim.UNDECLARED: f"the target does not claim {self.feature}",
+            Claim.UNDETECTED: f"{self.feature} is not claimed, for it was not detected: {self.seen}",
+        }[self.claim]
+
+    @property
+    def contradiction(self) -> str:
+        """Where claim and probe differ, the remedy for it; else nothing."""
+        if self.claim is Claim.DECLARED and self.presence is Presence.ABSENT:
+            return f"its checks fail, unless --exempt-features {self.feature} says that it is not meant to be there"
+        if self.claim in (Claim.EXEMPT, Claim.UNDECLARED) and self.presence is Presence.PRESENT:
+            return "it could be judged"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +221,24 @@ class TargetEntry:
 
     name: str
     command: tuple[str, ...]
-    features: tuple[Feature, ...]
+    features: tuple[FeatureEntry, ...]
     unprivileged: str
     root: str
+
+    @property
+    def claimed(self) -> tuple[Feature, ...]:
+        """The features that it is asked for."""
+        return tuple(entry.feature for entry in self.features if entry.claim is Claim.DECLARED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One run. ``requirements`` is the whole register; ``checks`` has every selected check, run or not."""
+    """One run. ``requirements`` is the whole register; ``checks`` has every selected check, run or not.
+
+    ``random_order`` is the seed of the order in which the checks began, None for that in which they are written,
+    with those that take long at the head.
+    ``instrument`` proves that the suite itself worked; without that nothing in the report is a success.
+    """
 
     suite: str
     started: str
@@ -104,6 +250,16 @@ class Report:
     target: TargetEntry
     requirements: tuple[RequirementEntry, ...]
     checks: tuple[CheckResult, ...]
+    random_order: int | None = None
+    instrument: tuple[Proof, ...] = ()
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the instrument was seen to work."""
+        works = {proof.name for proof in self.instrument if proof.result is ProofResult.WORKS}
+        return works >= INDISPENSABLE and all(
+            proof.result is not ProofResult.BROKEN for proof in self.instrument
+        )
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
@@ -117,10 +273,14 @@ class Report:
     def profiles(self) -> Mapping[str, ProfileResult]:
         """The result of every profile, over the checks that were selected."""
         features = {entry.id: entry.feature for entry in self.requirements}
-        return {
-            name: judge(check.verdict for check in self.checks if features[check.requirement] in members)
+        judged = {
+            name: judge(check.counted for check in self.checks if features[check.requirement] in members)
             for name, members in PROFILES.items()
         }
+        if self.is_proven:
+            return judged
+        unproven = {ProfileResult.SUCCESS: ProfileResult.PARTIAL}
+        return {name: unproven.get(result, result) for name, result in judged.items()}
 
     @cached_property
     def untested(self) -> tuple[RequirementEntry, ...]:
@@ -139,13 +299,19 @@ class Report:
         return {verdict.word: sum(check.verdict is verdict for check in self.checks) for verdict in Verdict}
 
     @property
+    def expected_failures(self) -> int:
+        """How many failures are known ones."""
+        return sum(bool(check.expected) for check in self.checks)
+
+    @property
     def exit_code(self) -> int:
         """0 conforms, 1 does not, 3 the suite broke, 130 the run was interrupted."""
         if self.interrupted:
             return 130
-        worst = merge(check.verdict for check in self.checks)
+        worst = merge(check.counted for check in self.checks)
         if (
             self.broken
+            or not self.is_proven
             or worst is Verdict.ERROR
             or any(check.verdict is Verdict.UNKNOWN for check in self.checks)
         ):
@@ -153,9 +319,14 @@ class Report:
         return 1 if worst is Verdict.FAIL else 0
 
 
+def titled(name: str, repetition: int) -> str:
+    """What people call a repetition of a check."""
+    return name if repetition == 1 else f"{name} #{repetition}"
+
+
 def combined(results: Iterable[CheckResult]) -> tuple[CheckResult, ...]:
     """One result for each check, sorted: however often and in whatever order the parts came in."""
-    merged: dict[tuple[str, str], CheckResult] = {}
+    merged: dict[tuple[str, str, int], CheckResult] = {}
     for result in results:
         merged[result.key] = merged.get(result.key, result).merged(result)
     return tuple(merged[key] for key in sorted(merged))
@@ -175,6 +346,51 @@ def encode(report: Report) -> str:
         "complete": True,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def schema() -> str:
+    """The JSON Schema of ``report.json``, drawn from the types of this module."""
+    (reference,), definitions = components([Report])
+    assert reference == {"$ref": "#/$defs/Report"}
+    words = {"enum": [verdict.word for verdict in Verdict]}
+    report, check, requirement = (definitions[name] for name in ("Report", "CheckResult", "RequirementEntry"))
+    # In the file a verdict is a word, and what follows from the results stands beside them.
+    check["properties"]["verdict"] = words
+    requirement["properties"]["verdict"] = words
+    del definitions["Verdict"]
+    for name in (
+        "Report",
+        "CheckResult",
+        "RequirementEntry",
+        "TargetEntry",
+        "FeatureEntry",
+        "TimedWait",
+        "Measurement",
+        "Proof",
+    ):
+        definitions[name]["required"] = list(definitions[name]["properties"])
+    summary = {
+        "exit_code": {"enum": [0, 1, 3, 130]},
+        "profiles": {"type": "object", "additionalProperties": {"enum": [*ProfileResult]}},
+        "checks": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "expected_failures": {"type": "integer"},
+        "untested": {"type": "array", "items": {"type": "string"}},
+        "versions": {"type": "array", "items": {"type": "string"}},
+    }
+    envelope = {
+        "schema": {"const": SCHEMA},
+        "summary": {"type": "object", "properties": summary, "required": list(summary)},
+        "complete": {"const": True},
+    }
+    report["properties"] = {**envelope, **report["properties"]}
+    report["required"] = list(report["properties"])
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"{SCHEMA}: report.json",
+        **reference,
+        "$defs": definitions,
+    }
+    return json.dumps(document, indent=1) + "\n"
 
 
 def decode(text: str) -> Report:
@@ -205,6 +421,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "exit_code": report.exit_code,
         "profiles": {name: result.value for name, result in report.profiles.items()},
         "checks": dict(report.counts),
+        "expected_failures": report.expected_failures,
         "untested": [entry.id for entry in report.untested],
         "versions": list(report.versions),
     }
@@ -218,14 +435,26 @@ def _report(document: Mapping[str, Any]) -> Report:
             **{
                 **target,
                 "command": tuple(target["command"]),
-                "features": tuple(Feature(name) for name in target["features"]),
+                "features": tuple(map(_feature, target["features"])),
             }
         ),
         requirements=tuple(_requirement(entry) for entry in fields.pop("requirements")),
         checks=tuple(decode_check(entry) for entry in fields.pop("checks")),
         selection=tuple(fields.pop("selection")),
         broken=tuple(fields.pop("broken")),
+        instrument=tuple(
+            Proof(**{**proof, "result": ProofResult(proof["result"])}) for proof in fields.pop("instrument")
+        ),
         **fields,
+    )
+
+
+def _feature(entry: Mapping[str, Any]) -> FeatureEntry:
+    return FeatureEntry(
+        feature=Feature(entry["feature"]),
+        claim=Claim(entry["claim"]),
+        presence=Presence(entry["presence"]),
+        seen=entry["seen"],
     )
 
 
@@ -243,5 +472,6 @@ def decode_check(entry: Mapping[str, Any]) -> CheckResult:
             **entry,
             "verdict": Verdict[entry["verdict"].upper()],
             "waits": tuple(TimedWait(**wait) for wait in entry["waits"]),
+            "measurements": tuple(Measurement(**figure) for figure in entry.get("measurements", ())),
         }
     )

@@ -40,11 +40,12 @@ def merge(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 class ProfileResult(StrEnum):
-    """What a profile comes to. ``untested`` is one of which no check was selected."""
+    """What a profile comes to: ``unclaimed`` when nothing is asked of it, ``untested`` when no check was selected."""
 
     SUCCESS = "success"
     PARTIAL = "partial"
     FAILURE = "failure"
+    UNCLAIMED = "unclaimed"
     UNTESTED = "untested"
 
 
@@ -55,11 +56,14 @@ PROFILES: Mapping[str, frozenset[Feature]] = {feature.value: frozenset({feature}
 def judge(verdicts: Iterable[Verdict]) -> ProfileResult:
     """The result of a profile from the verdicts of its checks, each counted by itself.
 
-    One failure or error makes it a failure; otherwise anything less than a pass makes it partial, never a success.
+    One failure or error makes it a failure; otherwise anything less than a pass makes it partial, never a success; and
+    where the target is not asked for anything, nobody knows.
     """
     seen = set(verdicts)
     if not seen:
         return ProfileResult.UNTESTED
+    if seen == {Verdict.DISABLED}:
+        return ProfileResult.UNCLAIMED
     if seen & {Verdict.FAIL, Verdict.ERROR}:
         return ProfileResult.FAILURE
     return ProfileResult.SUCCESS if seen == {Verdict.PASS} else ProfileResult.PARTIAL

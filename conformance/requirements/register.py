@@ -20,6 +20,11 @@ FOLDER = Path(__file__).parent
 IDENTIFIER = re.compile(r"[a-z][a-z0-9-]*/[a-z][a-z0-9-]*/[0-9]{2,3}")
 
 
+def version_of(text: str) -> tuple[int, ...]:
+    """``1.4.3`` as numbers that compare as versions do. Raises :class:`ValueError`."""
+    return tuple(map(int, text.split(".")))
+
+
 class RegisterError(Exception):
     """The register is wrong; the message names the file, the entry and what to change."""
 
@@ -33,7 +38,11 @@ class Level(StrEnum):
 
 
 class Feature(StrEnum):
-    """What a target may declare; each feature is also a profile of the report."""
+    """What a target may declare; each feature is also a profile of the report.
+
+    ``operations`` is what an operator is offered beyond the document, under names that are the reference's own;
+    ``containers`` is what only agents in containers can be asked for.
+    """
 
     CORE = "core"
     DISCOVERY = "discovery"
@@ -43,6 +52,8 @@ class Feature(StrEnum):
     SIDECAR = "sidecar"
     THROUGHPUT = "throughput"
     HARDENING = "hardening"
+    OPERATIONS = "operations"
+    CONTAINERS = "containers"
 
 
 class Importance(StrEnum):
@@ -59,7 +70,7 @@ class Requirement:
     """One sentence that an implementation keeps or breaks.
 
     ``source`` is a section of the document, or ``hardening``; ``catalogue`` lists the entries of the catalogue of
-    observed behaviour that it rests on; ``since`` and ``until`` are versions of the original;
+    observed behaviour that it rests on; ``since`` and ``until`` (exclusive) are versions of the original;
     ``characterisation`` says what the original does where that differs, which is never a failure by itself.
     """
 
@@ -80,6 +91,15 @@ class Requirement:
         """The first part of the id."""
         return self.id.partition("/")[0]
 
+    def applies_to(self, version: str) -> bool:
+        """Whether it is asked of an implementation of this version of the original; "" is one that follows none."""
+        if not version:
+            return True
+        told = version_of(version)
+        return (not self.since or version_of(self.since) <= told) and (
+            not self.until or told < version_of(self.until)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
@@ -92,9 +112,13 @@ class Area:
 
 @dataclass(frozen=True)
 class Register:
-    """All areas, sorted by name. Iterating gives the requirements, sorted by id."""
+    """All areas, sorted by name. Iterating gives the requirements, sorted by id.
+
+    ``folder`` is where it was read; the sources that it accounts for are below.
+    """
 
     areas: tuple[Area, ...]
+    folder: Path = FOLDER
 
     @cached_property
     def _by_id(self) -> dict[str, Requirement]:
@@ -120,7 +144,7 @@ class Register:
 
 def load(folder: Path = FOLDER) -> Register:
     """Read and validate every ``*.toml`` of ``folder``. Raises :class:`RegisterError` for the first fault."""
-    register = Register(tuple(_area(path) for path in sorted(folder.glob("*.toml"))))
+    register = Register(tuple(_area(path) for path in sorted(folder.glob("*.toml"))), folder)
     _refuse_duplicates(area.name for area in register.areas)
     _refuse_duplicates(entry.id for area in register.areas for entry in area.requirements)
     return register

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.targets.target import TargetError
+from conformance.targets.errors import TargetError
 
 #: The uid and gid that Linux calls nobody.
 NOBODY = 65534

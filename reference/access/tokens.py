@@ -1,16 +1,17 @@
-"""Who is asking: the token of a request, and what the token of a managed proxy opens.
+"""Who is asking: the token of a request, and what the token of a managed proxy is about.
 
-With ACLs off everybody may do everything, except that a managed proxy is held to its own service: a token that
-belongs to one proxy does not fetch the leaf of another service (MP-TOK-004, MP-TOK-005). Tokens of proxies are
-random, known to this agent alone, and compared in constant time.
+A managed proxy is held to its own service even where access control is off: a token that belongs to one proxy does
+not fetch the leaf of another service (MP-TOK-004, MP-TOK-005). Tokens of proxies are random, and known to this agent
+alone.
 """
 
 from __future__ import annotations
 
 import hmac
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+
+from reference.secretive import Secretive
 
 
 class PermissionDenied(Exception):
@@ -20,12 +21,22 @@ class PermissionDenied(Exception):
         super().__init__("Permission denied")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProxyGrant:
-    """The token of one managed proxy, and the name of the service that it speaks for."""
+class ProxyGrant(Secretive, frozen=True, kw_only=True):
+    """The token of one managed proxy, and whom it speaks for.
 
-    token: str = field(repr=False)
+    ``service`` is the name of its service, ``proxy`` that of its own record, ``upstreams`` are the names of the
+    services and ``queries`` those of the prepared queries that it was told to reach, in lower case;
+    ``service_token`` is the token that its service was registered with, or empty.
+    """
+
+    UNSHOWN = frozenset({"service_token", "token"})
+
+    token: str
     service: str
+    proxy: str
+    service_token: str
+    upstreams: frozenset[str] = frozenset()
+    queries: frozenset[str] = frozenset()
 
 
 def new_token() -> str:
@@ -46,12 +57,3 @@ def presented(query: Mapping[str, str], headers: Mapping[str, str]) -> str:
 def same_token(one: str, other: str) -> bool:
     """Whether two tokens are equal; an empty one equals nothing."""
     return bool(one) and hmac.compare_digest(one.encode(), other.encode())
-
-
-def check_leaf(token: str, *, service: str, grants: Iterable[ProxyGrant]) -> None:
-    """Raise :class:`PermissionDenied` when ``token`` belongs to the proxy of another service."""
-    for grant in grants:
-        if same_token(token, grant.token):
-            if grant.service != service:
-                raise PermissionDenied
-            return

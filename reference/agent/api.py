@@ -1,4 +1,4 @@
-"""The socket and the server under the HTTP API."""
+"""The sockets and the servers under the HTTP API: plain HTTP, HTTPS, and sockets in the file system."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
+import msgspec
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
-from reference.agent.sockets import claim
+from reference.agent.sockets import claim, claim_unix
+from reference.agent.tls import server_context
 from reference.config.model import AgentConfig
+from reference.config.network import Address, TcpAddress
 
 _log = logging.getLogger("agent")
 
@@ -21,44 +26,89 @@ _LAST_ANSWERS = 2
 _IDLE_CONNECTIONS = 60
 
 
-def listen(config: AgentConfig) -> socket.socket | None:
-    """The socket of the API, claimed and listening, so that proxies may knock before the agent answers.
+class Listeners(msgspec.Struct, frozen=True, kw_only=True):
+    """The sockets of the API, claimed and listening, so that proxies may knock before the agent answers.
 
-    None when the API is off. Raises :class:`~reference.agent.sockets.StartError`.
+    ``tls`` is what HTTPS connections begin with from now on; its certificate may be replaced.
     """
-    if config.http_port < 0:
-        return None
-    address = config.client_addr, config.http_port
-    return claim(address, what="the HTTP API", option="-http-port")
+
+    http: tuple[socket.socket, ...] = ()
+    https: tuple[socket.socket, ...] = ()
+    tls: ssl.SSLContext | None = None
+
+
+def listen(config: AgentConfig, claims: contextlib.ExitStack) -> Listeners:
+    """The sockets that ``config`` asks for, which are closed with ``claims``.
+
+    Raises :class:`~reference.agent.sockets.StartError`.
+    """
+
+    def claimed(addresses: Iterable[Address], name: str) -> tuple[socket.socket, ...]:
+        return tuple(claims.enter_context(_claimed(address, name)) for address in addresses)
+
+    def _claimed(address: Address, name: str) -> socket.socket:
+        what = f"the {name.upper()} API"
+        if isinstance(address, TcpAddress):
+            return claim(address, what=what, option=f"-{name}-port" if name == "http" else "ports.https")
+        listener = claim_unix(address, config.unix_sockets, what=what)
+        claims.callback(Path(address.path).unlink, missing_ok=True)
+        return listener
+
+    tls = server_context(config.tls) if config.https_port > 0 else None
+    http, https = claimed(config.http_addrs, "http"), claimed(config.https_addrs, "https")
+    # Only TCP is encrypted; who can open a socket in the file system is a matter of its permissions.
+    return Listeners(
+        http=(*http, *(listener for listener in https if listener.family == socket.AF_UNIX)),
+        https=tuple(listener for listener in https if listener.family != socket.AF_UNIX),
+        tls=tls,
+    )
 
 
 async def serve_until(
-    end: asyncio.Event, app: Starlette, listener: socket.socket | None, *, ending: Callable[[], None]
+    end: asyncio.Event, app: ASGIApp, listeners: Listeners, *, ending: Callable[[], None]
 ) -> None:
     """Answer requests until ``end`` is set; ``ending`` then has readers who wait answered."""
-    if listener is None:
-        await end.wait()
-        return
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http="httptools",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=_LAST_ANSWERS,
-            timeout_keep_alive=_IDLE_CONNECTIONS,
-        )
-    )
-    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    _log.info("Started HTTP server on %s:%s (tcp)", *listener.getsockname()[:2])
-    waiting = asyncio.ensure_future(end.wait())
-    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    servings: list[asyncio.Future[object]] = []
+    running: list[_Server] = []
+    for name, sockets, tls in (("HTTP", listeners.http, None), ("HTTPS", listeners.https, listeners.tls)):
+        if not sockets:
+            continue
+        server = _Server(_config(app, tls))
+        running.append(server)
+        servings.append(asyncio.ensure_future(server.serve(sockets=list(sockets))))
+        for listener in sockets:
+            _log.info("Started %s server on %s", name, _shown(listener))
+    waiting: asyncio.Future[object] = asyncio.ensure_future(end.wait())
+    tasks: list[asyncio.Future[object]] = [waiting, *servings]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     ending()
-    server.should_exit = True
-    await serving
+    for server in running:
+        server.should_exit = True
+    await asyncio.gather(*servings)
+
+
+def _config(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+        timeout_keep_alive=_IDLE_CONNECTIONS,
+    )
+    config.load()
+    config.ssl = tls
+    return config
+
+
+def _shown(listener: socket.socket) -> str:
+    if listener.family == socket.AF_UNIX:
+        return f"{listener.getsockname()} (unix)"
+    return "{}:{} (tcp)".format(*listener.getsockname()[:2])
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,7 @@
     node-id            the UUID of the node
     services/<md5>     services registered over HTTP, and the records of managed proxies
     proxies/<md5>      managed proxies with their tokens
+    checks/            checks, see :mod:`reference.agent.check_files`
 
 Names are the MD5 of the id, modes 0600 and 0700, as in the original (MP-SNAP-006, MP-SNAP-007). Each write is
 atomic and on the disk before the change is acknowledged. A file that cannot be read is set aside under another
@@ -11,43 +12,69 @@ name and logged, and the rest is served; the original does not start then (MP-SN
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
-import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+from msgspec.structs import replace
+
 from reference.agent import records
-from reference.agent.files import TEMPORARY, make_private_directory, remove, write_atomically
-from reference.agent.proxies import Managed
-from reference.agent.services import KeeperError, Registration, Remembered
+from reference.agent.check_files import CheckFiles
+from reference.agent.folder import PersistenceError, RecordFiles, file_name
+from reference.agent.local_checks import LocalCheck
+from reference.agent.ports import PortsExhausted
+from reference.agent.proxies import Managed, ProxyError
+from reference.agent.services import LocalState, NotAllowed, Registration, Remembered
 from reference.config.model import ServiceDefinition
+from reference.files import Files, LinuxFiles
 
 _log = logging.getLogger("agent")
-_NAME = re.compile(r"[0-9a-f]{32}")
 
 
-class PersistenceError(KeeperError):
-    """The data directory cannot be used; the text says where, why, and what to do."""
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier run left: services and checks registered over HTTP, and all managed proxies by id.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """What an earlier run left: services registered over HTTP, and all managed proxies by id."""
+    ``sidecars`` has the ids of those services that are part of another one, with its id.
+    """
 
     definitions: tuple[ServiceDefinition, ...] = ()
-    remembered: Mapping[str, Remembered] = field(default_factory=dict)
+    sidecars: Mapping[str, str] = msgspec.field(default_factory=dict)
+    remembered: Mapping[str, Remembered] = msgspec.field(default_factory=dict)
+    checks: tuple[LocalCheck, ...] = ()
+
+
+def restore(state: LocalState, memory: Memory) -> Iterator[str]:
+    """Bring back what came in over HTTP, unless a file says otherwise; tells what could not be.
+
+    Nothing of it keeps the agent from starting.
+    """
+    for definition in memory.definitions:
+        if state.registration(definition.id) is not None:
+            continue
+        try:
+            state.register(definition, from_file=False, sidecar_of=memory.sidecars.get(definition.id, ""))
+        except (ProxyError, PortsExhausted, NotAllowed) as error:
+            yield f"service {definition.id} cannot be restored: {error}"
+    for check in memory.checks:
+        try:
+            state.restore_check(check)
+        except NotAllowed as error:
+            yield f"check {check.id} cannot be restored: {error}"
 
 
 class DataDirectory:
-    """One agent's data directory, held for as long as the agent runs. An observer of the local state."""
+    """One agent's data directory, held for as long as the agent runs. An observer of the local state.
 
-    def __init__(self, path: Path) -> None:
+    ``node`` is the name of the node, which stands in the files of checks.
+    """
+
+    def __init__(self, path: Path, *, files: Files | None = None, node: str = "") -> None:
         self._path = path
+        self._disk = LinuxFiles() if files is None else files
+        self._records = RecordFiles(path, self._disk)
+        self.checks = CheckFiles(path, self._records, node=node)
         self._services = path / "services"
         self._proxies = path / "proxies"
         self._lock = -1
@@ -55,10 +82,9 @@ class DataDirectory:
     def open(self) -> None:
         """Create what is missing and keep other agents out. Raises :class:`PersistenceError`."""
         try:
-            for directory in (self._path, self._services, self._proxies):
-                make_private_directory(directory)
-            self._lock = os.open(self._path / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for directory in (self._path, self._services, self._proxies, self.checks.directory):
+                self._disk.make_directory(directory)
+            self._lock = self._disk.lock(self._path / "agent.lock")
         except BlockingIOError as error:
             self.close()
             raise PersistenceError(
@@ -67,138 +93,107 @@ class DataDirectory:
             ) from error
         except OSError as error:
             self.close()
-            raise self._trouble("used", error) from error
+            raise self._records.trouble("used", error) from error
 
     def close(self) -> None:
         """Let other agents in."""
         if self._lock >= 0:
-            os.close(self._lock)
+            self._disk.close(self._lock)
             self._lock = -1
 
     def node_id(self) -> str:
         """The UUID of this node, made and kept at the first start. Raises :class:`PersistenceError`."""
         path = self._path / "node-id"
         try:
-            return str(uuid.UUID(path.read_text(encoding="ascii").strip()))
+            return str(uuid.UUID(self._disk.read(path).decode("ascii").strip()))
         except FileNotFoundError:
             pass
         except ValueError as error:
-            _set_aside(path, error)
+            self._records.set_aside(path, error)
         except OSError as error:
-            raise self._trouble("read", error) from error
+            raise self._records.trouble("read", error) from error
         node_id = str(uuid.uuid4())
-        self._write(path, node_id.encode())
+        self._records.write(path, node_id.encode())
         return node_id
 
     def load(self) -> Memory:
         """Read everything that can be read. Raises :class:`PersistenceError` when nothing can."""
-        definitions: dict[str, ServiceDefinition] = {}
+        services: dict[str, records.StoredService] = {}
         proxies: dict[str, records.StoredProxy] = {}
-        for path, content in self._files(self._services):
-            try:
-                definition = records.decode_service(content)
-            except ValueError as error:
-                _set_aside(path, error)
-                continue
-            if definition is not None:
-                definitions[definition.id] = definition
-        for path, content in self._files(self._proxies):
+        damaged = set()
+        for path, content in self._records.files(self._proxies):
             try:
                 stored = records.decode_proxy(content)
             except ValueError as error:
-                _set_aside(path, error)
+                self._records.set_aside(path, error)
+                damaged.add(path.name)
                 continue
             proxies[stored.proxy_id] = stored
+        for path, content in self._records.files(self._services):
+            try:
+                service = records.decode_service(content)
+            except ValueError as error:
+                self._records.set_aside(path, error)
+                continue
+            # The record of a managed proxy follows from its file; without that it would belong to nobody.
+            if service.definition.id not in proxies and path.name not in damaged:
+                services[service.definition.id] = service
+        definitions = {service_id: service.definition for service_id, service in services.items()}
         for stored in proxies.values():
             target = definitions.get(stored.target_id)
             if target is not None and not stored.from_file:
                 definitions[target.id] = replace(target, proxy=stored.proxy)
         return Memory(
             definitions=tuple(definitions.values()),
+            sidecars={key: each.sidecar_of for key, each in services.items() if each.sidecar_of},
             remembered={proxy_id: stored.remembered for proxy_id, stored in proxies.items()},
+            checks=self.checks.load(),
         )
 
-    def sweep(self, *, services: set[str], proxies: set[str]) -> None:
+    def keep(self, state: LocalState) -> None:
+        """Forget what ``state`` does not have, and remember each change of it from now on.
+
+        Raises :class:`~reference.agent.services.KeeperError`.
+        """
+        services = {service.id for service in state.services()}
+        self.sweep(
+            services=services,
+            proxies={service_id for service_id in services if state.proxy(service_id)},
+            checks={check.id for check in state.checks},
+        )
+        state.attach(self, keeper=True)
+        state.checks.attach(self.checks, keeper=True)
+
+    def sweep(self, *, services: set[str], proxies: set[str], checks: set[str]) -> None:
         """Remove the files of everything else, by id (MP-SNAP-008); so no orphan record is ever served."""
+        self.checks.sweep(checks)
         for directory, ids in ((self._services, services), (self._proxies, proxies)):
-            keep = {_hash(id_) for id_ in ids}
-            for path in self._entries(directory):
+            keep = {file_name(id_) for id_ in ids}
+            for path in self._records.entries(directory):
                 if path.name not in keep:
                     _log.debug("purging stale file %s", path)
-                    self._remove(path)
+                    self._records.remove(path)
 
     def service_put(self, registration: Registration) -> None:
         """Keep a service that was registered over HTTP; one of a file needs no memory."""
-        path = self._services / _hash(registration.service.id)
+        path = self._services / file_name(registration.service.id)
         if registration.from_file:
-            self._remove(path)
+            self._records.remove(path)
         else:
-            self._write(path, records.encode_service(registration.service, registration.token))
+            self._records.write(path, records.encode_service(registration))
 
     def service_gone(self, service_id: str) -> None:
         """Forget a service."""
-        self._remove(self._services / _hash(service_id))
+        self._records.remove(self._services / file_name(service_id))
 
     def proxy_put(self, managed: Managed) -> None:
         """Keep a managed proxy: the definition first, so that a record never stands alone."""
-        name = _hash(managed.service.id)
-        self._write(self._proxies / name, records.encode_proxy(managed))
-        self._write(self._services / name, records.encode_service(managed.service, ""))
+        name = file_name(managed.service.id)
+        self._records.write(self._proxies / name, records.encode_proxy(managed))
+        self._records.write(self._services / name, records.encode_managed_service(managed.service))
 
     def proxy_gone(self, managed: Managed) -> None:
         """Forget a managed proxy (MP-CLEAN-001)."""
-        name = _hash(managed.service.id)
-        self._remove(self._services / name)
-        self._remove(self._proxies / name)
-
-    def _files(self, directory: Path) -> Iterator[tuple[Path, bytes]]:
-        for path in self._entries(directory):
-            try:
-                yield path, path.read_bytes()
-            except OSError as error:
-                _log.error("%s cannot be read and is left out: %s", path, error.strerror)
-
-    def _entries(self, directory: Path) -> Iterator[Path]:
-        try:
-            entries = sorted(directory.iterdir())
-        except OSError as error:
-            raise self._trouble("read", error) from error
-        for path in entries:
-            if path.name.endswith(TEMPORARY):
-                self._remove(path)
-            elif _NAME.fullmatch(path.name) and path.is_file():
-                yield path
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            # Each start writes everything anew; most of it is there.
-            if not (path.exists() and path.read_bytes() == content):
-                write_atomically(path, content)
-        except OSError as error:
-            raise self._trouble("written", error) from error
-
-    def _remove(self, path: Path) -> None:
-        try:
-            remove(path)
-        except OSError as error:
-            raise self._trouble("written", error) from error
-
-    def _trouble(self, what: str, error: OSError) -> PersistenceError:
-        return PersistenceError(
-            f"the data directory {self._path} cannot be {what}: {error.strerror} ({error.filename}). "
-            "Check its owner, its mode and the free space, or name another with -data-dir."
-        )
-
-
-def _hash(id_: str) -> str:
-    return hashlib.md5(id_.encode(), usedforsecurity=False).hexdigest()
-
-
-def _set_aside(path: Path, error: Exception) -> None:
-    aside = path.with_name(f"{path.name}.corrupt-{uuid.uuid4()}")
-    try:
-        path.replace(aside)
-    except OSError as trouble:
-        _log.error("%s cannot be understood (%s) nor moved away: %s", path, error, trouble.strerror)
-    else:
-        _log.error("%s cannot be understood (%s), it is kept as %s; the rest is served", path, error, aside)
+        name = file_name(managed.service.id)
+        self._records.remove(self._services / name)
+        self._records.remove(self._proxies / name)

@@ -19,13 +19,20 @@ class PortsExhausted(Exception):
         )
 
 
-def choose_port(*, low: int, high: int, taken: Container[int], is_free: Callable[[int], bool]) -> int:
+def choose_port(
+    *,
+    low: int,
+    high: int,
+    taken: Container[int],
+    is_free: Callable[[int], bool],
+    shuffle: Callable[[list[int]], None] = random.shuffle,
+) -> int:
     """A port of the inclusive range that is neither taken nor in use. Raises :class:`PortsExhausted`.
 
     A range that begins at 0 or below is switched off: then each proxy needs its own ``bind_port`` (MP-PORT-006).
     """
     candidates = list(range(low, high + 1)) if low > 0 else []
-    random.shuffle(candidates)
+    shuffle(candidates)
     for port in candidates:
         if port not in taken and is_free(port):
             return port

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from reference.catalog.model import CONNECT_PROXY, Destination, Service
-from reference.config.definition import MAX_PORT, managed_bind_port
+from reference.catalog.model import Service
+from reference.config.managed import MAX_PORT, managed_bind_port
 from reference.config.model import (
+    CONNECT_PROXY,
     MANAGED_PROXY_SUFFIX,
+    Destination,
     ExecMode,
     ManagedProxy,
     Opaque,
     ProxyDefaults,
 )
+from reference.secretive import Secretive
 
 _DIALABLE_NOT = ("", "0.0.0.0", "[::]", "::")  # noqa: S104 (compared, not bound)
 
@@ -29,18 +32,19 @@ class ProxyError(Exception):
     """A managed proxy cannot be set up as defined; the text is for the user."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Managed:
+class Managed(Secretive, frozen=True, kw_only=True):
     """A managed proxy as the agent keeps it.
 
     ``proxy`` is complete: mode, command and upstream types are filled in. ``own_command`` tells whether the
     command was given; otherwise it follows the agent, also over an upgrade that moves its executable.
     """
 
+    UNSHOWN = frozenset({"token"})
+
     proxy: ManagedProxy
     service: Service
     target_id: str
-    token: str = field(repr=False)
+    token: str
     from_file: bool
     own_command: bool
 
@@ -82,12 +86,13 @@ def _text(config: Opaque, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def proxy_service(target: Service, config: Opaque, *, port: int) -> Service:
-    """The record under which the proxy is found (MP-CAT-001 to MP-CAT-003).
+def proxy_service(target: Service, proxy: ManagedProxy, *, port: int) -> Service:
+    """The record under which the proxy is found (MP-CAT-001 to MP-CAT-003), with its upstreams, as the document says.
 
-    ``config`` is the proxy's own: defaults of the agent do not reach the record (MP-PORT-011). The port of the
+    Its config is the proxy's own: defaults of the agent do not reach the record (MP-PORT-011). The port of the
     application is the one in ``local_service_address`` where that names one.
     """
+    config = proxy.config
     host, _, local_port = _text(config, "local_service_address").rpartition(":")
     if not local_port.isdecimal():
         host, local_port = _text(config, "local_service_address"), ""
@@ -101,6 +106,7 @@ def proxy_service(target: Service, config: Opaque, *, port: int) -> Service:
             service_name=target.name,
             local_address=host,
             local_port=int(local_port or 0) or target.port,
+            upstreams=proxy.upstreams,
         ),
     )
 
@@ -121,12 +127,16 @@ def effective_config(
     }
 
 
+#: Booleans of a proxy's config may be text, as HCL writes them; the proxy reads its own so as well.
+_SWITCHED_ON: tuple[object, ...] = (True, "1", "t", "T", "true", "TRUE", "True")
+
+
 def check_target(config: Mapping[str, Any]) -> tuple[str, int] | None:
     """Where the listening check of a proxy connects, or None when it is switched off (MP-CAT-008, MP-CAT-009).
 
     ``config`` is the effective one.
     """
-    if config.get("disable_tcp_check") is True:
+    if config.get("disable_tcp_check") in _SWITCHED_ON:
         return None
     address = _text(config, "tcp_check_address") or _text(config, "bind_address")
     if address in _DIALABLE_NOT:

@@ -6,16 +6,25 @@ that a default command is worked out anew by each agent instead of pointing to a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from reference.agent.names import go_name
 from reference.agent.proxies import Managed
-from reference.agent.services import Remembered
-from reference.catalog.model import CONNECT_PROXY, Service
-from reference.config.model import ExecMode, ManagedProxy, Opaque, ServiceDefinition, Upstream
+from reference.agent.services import Registration, Remembered
+from reference.catalog.model import Service
+from reference.config.model import (
+    CONNECT_PROXY,
+    Destination,
+    ExecMode,
+    ManagedProxy,
+    Opaque,
+    ServiceDefinition,
+    Upstream,
+    Weights,
+)
+from reference.secretive import Secretive
 
 _EXEC_MODES = {str(ExecMode.DAEMON): 1, str(ExecMode.SCRIPT): 2}
 
@@ -24,15 +33,28 @@ class Record(msgspec.Struct, rename=go_name):
     """JSON with the original's spelling; unknown keys of a file are ignored."""
 
 
-class Weights(Record, kw_only=True):
+class WeightsRecord(Record, kw_only=True):
     passing: int = 1
     warning: int = 1
 
 
+class UpstreamRecord(Record, kw_only=True):
+    destination_type: str = ""
+    destination_namespace: str | msgspec.UnsetType = msgspec.UNSET
+    destination_name: str = ""
+    datacenter: str = ""
+    local_bind_address: str | msgspec.UnsetType = msgspec.UNSET
+    local_bind_port: int = 0
+    config: dict[str, Any] | None = None
+
+
 class Target(Record, kw_only=True):
     destination_service_name: str | msgspec.UnsetType = msgspec.UNSET
+    destination_service_id: str | msgspec.UnsetType = msgspec.UNSET
     local_service_address: str | msgspec.UnsetType = msgspec.UNSET
     local_service_port: int | msgspec.UnsetType = msgspec.UNSET
+    config: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    upstreams: tuple[UpstreamRecord, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Connect(Record, kw_only=True):
@@ -47,7 +69,7 @@ class NodeService(Record, kw_only=True):
     address: str = ""
     meta: dict[str, str] | None = None
     port: int = 0
-    weights: Weights = msgspec.field(default_factory=Weights)
+    weights: WeightsRecord = msgspec.field(default_factory=WeightsRecord)
     enable_tag_override: bool = False
     proxy_destination: str = ""
     proxy: Target = msgspec.field(default_factory=Target)
@@ -59,16 +81,7 @@ class NodeService(Record, kw_only=True):
 class ServiceFile(Record, kw_only=True):
     token: str = ""
     service: NodeService
-
-
-class UpstreamRecord(Record, kw_only=True):
-    destination_type: str = ""
-    destination_namespace: str | msgspec.UnsetType = msgspec.UNSET
-    destination_name: str = ""
-    datacenter: str = ""
-    local_bind_address: str | msgspec.UnsetType = msgspec.UNSET
-    local_bind_port: int = 0
-    config: dict[str, Any] | None = None
+    sidecar_of: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProxyRecord(Record, kw_only=True):
@@ -87,20 +100,38 @@ class ProxyFile(Record, kw_only=True):
     own_command: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredProxy:
+class StoredProxy(Secretive, frozen=True, kw_only=True):
     """A managed proxy as an earlier run left it."""
+
+    UNSHOWN = frozenset({"remembered"})
 
     proxy_id: str
     target_id: str
     proxy: ManagedProxy
     from_file: bool
-    remembered: Remembered = field(repr=False)
+    remembered: Remembered
 
 
-def encode_service(service: Service, token: str) -> bytes:
-    """The content of ``services/<hash>``."""
-    return msgspec.json.encode(ServiceFile(token=token, service=node_service(service)), order="deterministic")
+class StoredService(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as an earlier run left it; ``sidecar_of`` is the service that it is a part of, or empty."""
+
+    definition: ServiceDefinition
+    sidecar_of: str
+
+
+def encode_service(registration: Registration) -> bytes:
+    """The content of ``services/<hash>``. What it is a sidecar of is our own addition: the original forgets it."""
+    record = ServiceFile(
+        token=registration.token,
+        service=node_service(registration.service),
+        sidecar_of=registration.sidecar_of or msgspec.UNSET,
+    )
+    return msgspec.json.encode(record, order="deterministic")
+
+
+def encode_managed_service(service: Service) -> bytes:
+    """The content of ``services/<hash>`` for the record of a managed proxy."""
+    return msgspec.json.encode(ServiceFile(service=node_service(service)), order="deterministic")
 
 
 def encode_proxy(managed: Managed) -> bytes:
@@ -122,26 +153,27 @@ def encode_proxy(managed: Managed) -> bytes:
     return msgspec.json.encode(record, order="deterministic")
 
 
-def decode_service(content: bytes) -> ServiceDefinition | None:
-    """A stored service, or None for the record of a proxy, which has its own file.
-
-    Raises :class:`ValueError` when the content is no such record.
-    """
+def decode_service(content: bytes) -> StoredService:
+    """A stored service. Raises :class:`ValueError` when the content is no such record."""
     stored = msgspec.json.decode(content, type=ServiceFile)
     service = stored.service
-    if service.kind == CONNECT_PROXY:
-        return None
-    return ServiceDefinition(
+    if not service.id or not service.service:
+        raise ValueError("it has no ID or no name")
+    definition = ServiceDefinition(
         id=service.id,
         name=service.service,
+        kind=service.kind or "",
         port=service.port,
         address=service.address,
         tags=service.tags or (),
         meta=service.meta or {},
+        weights=Weights(passing=service.weights.passing, warning=service.weights.warning),
         token=stored.token,
         enable_tag_override=service.enable_tag_override,
         native=service.connect.native is True,
+        destination=_destination(service.proxy) if service.kind == CONNECT_PROXY else None,
     )
+    return StoredService(definition=definition, sidecar_of=stored.sidecar_of or "")
 
 
 def decode_proxy(content: bytes) -> StoredProxy:
@@ -174,16 +206,36 @@ def node_service(service: Service) -> NodeService:
         address=service.address,
         meta=dict(service.meta) or None,
         port=service.port,
+        weights=weights(service.weights),
         enable_tag_override=service.enable_tag_override,
         proxy=Target()
         if target is None
         else Target(
             destination_service_name=target.service_name,
+            destination_service_id=target.service_id or msgspec.UNSET,
             local_service_address=target.local_address or msgspec.UNSET,
             local_service_port=target.local_port or msgspec.UNSET,
+            config=dict(target.config) or msgspec.UNSET,
+            upstreams=tuple(map(_upstream_record, target.upstreams)) or msgspec.UNSET,
         ),
         connect=Connect(native=service.native or msgspec.UNSET),
     )
+
+
+def _destination(stored: Target) -> Destination:
+    return Destination(
+        service_name=stored.destination_service_name or "",
+        service_id=stored.destination_service_id or "",
+        local_address=stored.local_service_address or "",
+        local_port=stored.local_service_port or 0,
+        config=stored.config or {},
+        upstreams=tuple(_upstream(upstream) for upstream in stored.upstreams or ()),
+    )
+
+
+def weights(value: Weights) -> WeightsRecord:
+    """Weights as files and answers write them."""
+    return WeightsRecord(passing=value.passing, warning=value.warning)
 
 
 def _upstream_record(upstream: Upstream) -> UpstreamRecord:

@@ -1,19 +1,20 @@
-"""What the mesh knows of a node: its services and their checks, as frozen records without I/O.
+"""What the mesh knows of its nodes: their services and their checks, as frozen records without I/O.
 
 The records are those of the local state too: what an agent registers is what the catalog shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+import msgspec
 
-#: The kind of a record that stands for the proxy of another service.
-CONNECT_PROXY = "connect-proxy"
+from reference.config.model import Destination, Weights
+
+T = TypeVar("T")
 
 #: What the original says of each node; there are no segments here.
 NODE_META: Mapping[str, str] = {"consul-network-segment": ""}
@@ -27,17 +28,7 @@ class Status(StrEnum):
     CRITICAL = "critical"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """What a proxy stands in front of (MP-CAT-002). A port of 0 and an empty address mean: not said."""
-
-    service_name: str
-    local_address: str = ""
-    local_port: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Service:
+class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One instance of a service. ``destination`` is set on proxies only; ``native`` ones speak mTLS themselves."""
 
     id: str
@@ -46,7 +37,8 @@ class Service:
     port: int = 0
     address: str = ""
     tags: tuple[str, ...] = ()
-    meta: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = msgspec.field(default_factory=dict)
+    weights: Weights = msgspec.field(default_factory=Weights)
     enable_tag_override: bool = False
     native: bool = False
     destination: Destination | None = None
@@ -59,8 +51,23 @@ class Service:
         return self.name if self.native else ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
+class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody who registered a check in the catalog says of how it is done. Durations in seconds.
+
+    Nobody here acts on it: it is for monitors that look after nodes without an agent.
+    """
+
+    http: str = ""
+    tls_skip_verify: bool = False
+    header: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
+    method: str = ""
+    tcp: str = ""
+    interval: float = 0.0
+    timeout: float = 0.0
+    deregister_after: float = 0.0
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """The last result of one health check. ``service_id`` is empty for a check of the whole node."""
 
     id: str
@@ -71,20 +78,49 @@ class Check:
     service_id: str = ""
     service_name: str = ""
     service_tags: tuple[str, ...] = ()
+    plan: CheckPlan = msgspec.field(default_factory=CheckPlan)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """The machine an agent speaks for. ``id`` is a UUID; ``address`` is where other nodes reach it."""
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine. ``address`` is where others reach it; ``id`` is a UUID, or empty for one that has no agent.
+
+    ``None`` stands where nobody said anything, as in the original, which shows it.
+    """
 
     id: str
     name: str
     address: str
     datacenter: str
+    tagged_addresses: Mapping[str, str] | None = None
+    meta: Mapping[str, str] | None = None
+
+    def has_meta(self, wanted: Mapping[str, str]) -> bool:
+        """Whether all these pairs are among its metadata."""
+        meta = self.meta or {}
+        return all(meta.get(key) == value for key, value in wanted.items())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Indexed(Generic[T]):
+def agent_node(
+    *,
+    id: str,
+    name: str,
+    address: str,
+    datacenter: str,
+    wan: str = "",
+    meta: Mapping[str, str] = MappingProxyType({}),
+) -> Node:
+    """The node of an agent, with what an agent says of it; ``wan`` is its address for other datacenters."""
+    return Node(
+        id=id,
+        name=name,
+        address=address,
+        datacenter=datacenter,
+        tagged_addresses={"lan": address, "wan": wan or address},
+        meta={**NODE_META, **meta},
+    )
+
+
+class Indexed(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """A record with the indexes at which it came to be and last changed."""
 
     value: T

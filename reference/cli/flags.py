@@ -6,8 +6,10 @@ takes a value only with ``=``; of a flag that is given twice the last one counts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 _BOOLEANS = {
@@ -116,5 +118,12 @@ def _value(flag: Flag, raw: str) -> Any:
     try:
         return flag.read(raw)
     except ValueError:
-        expected = _EXPECTED.get(flag.read, "another value")
+        expected = _EXPECTED.get(flag.read) or _what(flag.read)
         raise UsageError(f'invalid value "{raw}" for flag -{flag.name}: expected {expected}') from None
+
+
+def _what(read: Callable[[str], Any]) -> str:
+    """What a value is: one of some words, or the first sentence of what its reader says of itself."""
+    if isinstance(read, type) and issubclass(read, StrEnum):
+        return f"one of {', '.join(read)}"
+    return re.split(r"\.(?:\s|$)", read.__doc__ or "another value")[0].replace("`", "")

@@ -5,11 +5,11 @@ Exit codes: 0 done, 1 cannot be done (the configuration or the machine is wrong)
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
 
 from proxyproof import __version__
+from proxyproof.start import imported
 from reference.cli.flags import HelpRequested, UsageError
 from reference.config.errors import ConfigError
 
@@ -19,15 +19,23 @@ DONE, CANNOT, USAGE = 0, 1, 2
 _COMMANDS = {
     "agent": ("Runs an agent that manages the proxies of its services", "reference.cli.agent"),
     "connect": ("Runs the built-in proxy: connect proxy", "reference.cli.connect"),
+    "proxies": ("Lists, restarts and stops managed proxies, and shows their logs", "reference.cli.proxies"),
+    "reload": ("Has a running agent read its configuration again", "reference.cli.reload"),
     "simulate": ("Tries the supervisor on simulated machines, with accidents", "reference.cli.simulate"),
     "validate": ("Checks configuration files without starting anything", "reference.cli.validate"),
 }
 #: What the help names beside them: the other half's commands, and those that need no module.
 _SYNOPSES = {
     **{name: synopsis for name, (synopsis, _) in _COMMANDS.items()},
+    "bench": "Measures the built-in proxy against others, in one run",
     "help": "Shows this text",
+    "images": "Builds and removes the container images of the conformance suite",
+    "mutants": "Judges the conformance suite, by agents that lie",
+    "report": "Compares reports: diff, matrix",
     "requirements": "Lists what the conformance suite requires of an agent",
     "run": "Judges an implementation from outside and writes a report",
+    "smoke": "Judges an adapter before it is used for a run",
+    "scenarios": "Tells the stories of the supervisor, on a simulated machine, on this one and in containers",
     "version": "Prints the version",
 }
 _HELP = ("help", "-h", "-help", "--help")
@@ -46,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     if command not in _COMMANDS:
         problem = f'unknown command "{command}"' if command else "no command given"
         return _fail(USAGE, f"{problem}; the commands are {', '.join(sorted(_SYNOPSES))}")
-    module = importlib.import_module(_COMMANDS[command][1])
+    module = imported(_COMMANDS[command][1])
     try:
         code: int = module.main(rest)
     except UsageError as error:

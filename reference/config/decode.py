@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from reference.config.durations import parse_duration
 from reference.config.errors import ConfigError
 from reference.config.hcl import Blocks, plain
-from reference.config.schema import Kind, ListOf, MapOf, Opaque, Scalar, Section
+from reference.config.kinds import Form, Kind, ListOf, MapOf, Opaque, Scalar, Section, Span
 
 _TYPES = {Scalar.STRING: str, Scalar.BOOLEAN: bool, Scalar.INTEGER: int, Scalar.NUMBER: int | float}
 _NAMES = {str: "string", bool: "bool", int: "float64", float: "float64", dict: "map"}
@@ -23,12 +25,12 @@ _PLAIN_NAMES = {
     Scalar.INTEGER: "a whole number",
     Scalar.NUMBER: "a number",
 }
+_NANOSECONDS = 1e9
 #: Up to this many keys, an error lists all that are accepted.
 _FEW = 12
 
 
-@dataclass(frozen=True)
-class Decoder:
+class Decoder(msgspec.Struct, frozen=True):
     """How one source spells its keys. ``where`` names it in errors; ``fold`` maps a spelling to its table entry.
 
     A ``strict`` source must not contain keys that the table does not know; else they are left out.
@@ -53,6 +55,11 @@ class Decoder:
         match kind:
             case Scalar():
                 return self._scalar(kind, value, path)
+            case Form(problem_of):
+                problem = problem_of(self._scalar(Scalar.STRING, value, path))
+                if problem:
+                    raise self._error(f"{path}: {problem}", "Correct the value")
+                return value
             case ListOf(item):
                 if not isinstance(value, list):
                     raise self._error(
@@ -65,6 +72,8 @@ class Decoder:
                 return {key: self.decode(item, each, f"{path}[{key}]") for key, each in entries.items()}
             case Opaque():
                 return plain(self._object(value, path))
+            case Span():
+                return self._span(value, path)
             case Section():
                 return self._section(kind, self._object(value, path), path)
 
@@ -115,6 +124,17 @@ class Decoder:
         if isinstance(value, str) and "\0" in value:
             raise self._error(f"'{path}' contains a NUL character", "Remove it")
         return value
+
+    def _span(self, value: Any, path: str) -> float:
+        if not self.strict and isinstance(value, int | float) and not isinstance(value, bool):
+            return value / _NANOSECONDS
+        text = self._scalar(Scalar.STRING, value, path)
+        try:
+            return parse_duration(text) if text else 0.0
+        except ValueError:
+            raise self._error(
+                f'invalid "{path}": time: invalid duration "{text}"', 'Write it as in "10s" or "1m30s"'
+            ) from None
 
     def _error(self, problem: str, remedy: str) -> ConfigError:
         return ConfigError(self.where, problem, remedy)

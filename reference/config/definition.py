@@ -2,54 +2,54 @@
 
 :func:`definition_from_file` judges everything that can be judged before the agent starts;
 :func:`definition_from_api` is for registrations over HTTP, which the original judges less (MP-API-009).
-Legacy upstreams inside ``config`` are moved to where they belong for both (MP-CFG-013 to MP-CFG-015).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reference.config.checks import STATUSES, CheckDefinition, check_from, checks_from
 from reference.config.decode import Decoder
 from reference.config.errors import ConfigError
-from reference.config.model import ExecMode, ManagedProxy, Opaque, ServiceDefinition, Upstream
-from reference.config.schema import LEGACY_UPSTREAM, SERVICE
+from reference.config.managed import MAX_PORT, check_managed, managed_proxy, upstream
+from reference.config.model import CONNECT_PROXY, Destination, ServiceDefinition, Weights
+from reference.config.service_tables import API_SERVICE, CHECK
 
 #: The ``where`` of errors in a registration over HTTP.
 API = "service registration"
 
-MAX_PORT = 65535
-PREPARED_QUERY = "prepared_query"
-
 _META_PAIRS, _META_KEY, _META_VALUE = 64, 128, 512
-_DEFAULT_WEIGHTS = {"passing": 1, "warning": 1}
-
-#: Keys that are understood but cannot be honoured: refused, for a service must not run half as it was defined.
-_UNSUPPORTED = {
-    "check": "health checks in service definitions are not supported by this agent",
-    "checks": "health checks in service definitions are not supported by this agent",
-    "proxy": "proxies that this agent does not manage (kind connect-proxy) are not supported",
-    "proxy_destination": "proxies that this agent does not manage (kind connect-proxy) are not supported",
-}
+_HEAVIEST = 65535
+_BAD_STATUS = "Status for checks must 'passing', 'warning', 'critical'"
 
 
 def definition_from_file(decoded: Mapping[str, Any], *, where: str) -> ServiceDefinition:
-    """The service that a file or fragment defines, decoded by :data:`~reference.config.schema.SERVICE` before.
+    """The service that a file or fragment defines, decoded by :data:`~reference.config.service_tables.SERVICE` before.
 
     Raises :class:`ConfigError` for what the original would refuse when it validates, starts, or adds the proxy.
     """
     name = decoded.get("name", "")
     if name:
         where = f'{where}: service "{name}"'
-    service = _definition(decoded, where)
-    problem = _meta_problem(service.meta)
-    if problem:
-        raise ConfigError(where, f"invalid meta for service {name}: {problem}", "Correct the meta key")
+    sidecar = decoded.get("connect", {}).get("sidecar_service")
+    if sidecar is not None:
+        _check_nesting(
+            sidecar,
+            where,
+            identified="sidecar_service can't specify an ID",
+            nested="sidecar_service can't have a nested sidecar_service",
+            managed="sidecar_service can't have a managed proxy",
+        )
+    service = _definition(decoded, where, weights=_file_weights(decoded, where))
+    _check_kind(service, where)
+    for each in (service, *([service.sidecar] if service.sidecar is not None else [])):
+        if problem := metadata_problem(each.meta):
+            raise ConfigError(where, f"invalid meta for service {name}: {problem}", "Correct the meta key")
     if service.proxy is not None:
-        _check_managed(service, service.proxy, where)
+        check_managed(service, service.proxy, where)
     return service
 
 
@@ -59,53 +59,68 @@ def definition_from_api(body: Mapping[str, Any]) -> ServiceDefinition:
     Raises :class:`ConfigError`; its ``problem`` is the text that the original answers, with status 400.
     """
     try:
-        decoded = Decoder.for_api(API).decode(SERVICE, body)
+        decoded = Decoder.for_api(API).decode(API_SERVICE, body)
     except ConfigError as error:
         raise ConfigError(error.where, f"Request decode failed: {error.problem}", error.remedy) from None
-    service = _definition(decoded, API)
+    sidecar = decoded.get("connect", {}).get("sidecar_service")
+    if sidecar is not None:
+        _check_nesting(
+            sidecar,
+            API,
+            identified=_one_error(
+                "A SidecarService cannot specify an ID as this is managed by the agent",
+            ),
+            nested=_one_error("A SidecarService cannot have a nested SidecarService"),
+            managed=_one_error("A SidecarService cannot have a managed proxy"),
+        )
+    service = _definition(decoded, API, weights=_api_weights(decoded))
     if _is_any_address(service.address):
         raise ConfigError(API, "Invalid service address", "Give an address that others can reach")
-    problem = _meta_problem(service.meta)
-    if problem:
+    if problem := metadata_problem(service.meta):
         raise ConfigError(API, f"Invalid Service Meta: {problem}", "Correct the meta key")
+    _check_kind(service, API)
+    if service.sidecar is not None and (problem := metadata_problem(service.sidecar.meta)):
+        raise ConfigError(
+            API, f"Bad request: Invalid SidecarService: {problem}", "Correct the meta key of the sidecar"
+        )
     return service
 
 
-def managed_bind_port(config: Opaque) -> int | None:
-    """The port that ``config.bind_port`` of a managed proxy fixes, ``None`` when it leaves the choice (MP-PORT-002).
+def check_from_file(decoded: Mapping[str, Any], *, where: str) -> CheckDefinition:
+    """The check that a file defines by itself, decoded by :data:`~reference.config.service_tables.CHECK` before.
 
-    Raises :class:`ValueError` with the original's text when it is neither a number nor numeric text (MP-PORT-003).
+    Raises :class:`ConfigError`.
     """
-    raw = config.get("bind_port")
-    if raw is None:
-        return None
-    if isinstance(raw, str):
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", raw):
-            quoted = raw.replace('"', '\\"')
-            raise ValueError(
-                f"cannot parse 'bind_port' as int: strconv.ParseInt: parsing \"{quoted}\": invalid syntax"
-            )
-        return int(raw)
-    if isinstance(raw, bool) or not (isinstance(raw, int) or (isinstance(raw, float) and raw.is_integer())):
-        raise ValueError("cannot parse 'bind_port' as int: it is not a whole number")
-    return int(raw)
+    check = check_from(decoded, where=where)
+    if not (check.id or check.name):
+        raise ConfigError(where, "Failed to register check: CheckID missing", "Give the check a name")
+    _check_status([check], where, "Bad check status")
+    return check
 
 
-def exec_mode_problem(raw: str) -> str:
-    """What is wrong with ``exec_mode``, or nothing: empty, ``daemon`` and ``script`` are right (MP-CFG-007)."""
-    return "" if raw in ("", *ExecMode) else f"invalid exec mode: {raw}"
+def check_from_api(body: Mapping[str, Any]) -> CheckDefinition:
+    """The check that the body of ``PUT /v1/agent/check/register`` defines.
+
+    Raises :class:`ConfigError`; its ``problem`` is the text that the original answers, with status 400.
+    """
+    where = "check registration"
+    try:
+        decoded = Decoder.for_api(where).decode(CHECK, body)
+    except ConfigError as error:
+        raise ConfigError(where, f"Request decode failed: {error.problem}", error.remedy) from None
+    if not decoded.get("name"):
+        raise ConfigError(where, "Missing check name", "Give the check a name")
+    check = check_from(decoded, where=where)
+    _check_status([check], where, "Bad check status")
+    return check
 
 
-def _definition(decoded: Mapping[str, Any], where: str) -> ServiceDefinition:
+def _definition(decoded: Mapping[str, Any], where: str, *, weights: Weights) -> ServiceDefinition:
     name = decoded.get("name", "")
     if not name:
         raise ConfigError(where, "Missing service name", "Give the service a name")
-    _refuse_unsupported(decoded, where)
-    port = decoded.get("port", 0)
-    if not 0 <= port <= MAX_PORT:
-        raise ConfigError(where, f"port: invalid port: {port}", f"Give a port from 1 to {MAX_PORT}")
     connect = decoded.get("connect", {})
-    proxy = connect.get("proxy")
+    proxy, sidecar = connect.get("proxy"), connect.get("sidecar_service")
     service_id = decoded.get("id") or name
     if proxy is not None and "/" in service_id:
         raise ConfigError(
@@ -116,124 +131,136 @@ def _definition(decoded: Mapping[str, Any], where: str) -> ServiceDefinition:
     return ServiceDefinition(
         id=service_id,
         name=name,
-        port=port,
-        address=decoded.get("address", ""),
-        tags=tuple(decoded.get("tags", ())),
-        meta=decoded.get("meta", {}),
-        token=decoded.get("token", ""),
-        enable_tag_override=decoded.get("enable_tag_override", False),
-        native=connect.get("native", False),
-        proxy=None if proxy is None else _managed_proxy(proxy, where),
+        weights=weights,
+        proxy=None if proxy is None else managed_proxy(proxy, where),
+        sidecar=None if sidecar is None else _sidecar(sidecar, where),
+        **_plain(decoded, where),
     )
 
 
-def _refuse_unsupported(decoded: Mapping[str, Any], where: str) -> None:
+def _sidecar(decoded: Mapping[str, Any], where: str) -> ServiceDefinition:
+    """The sidecar as it was written: what is left out is worked out when it is registered."""
+    return ServiceDefinition(
+        id="", name=decoded.get("name", ""), weights=_file_weights(decoded, where), **_plain(decoded, where)
+    )
+
+
+def _plain(decoded: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What services and sidecars have in common."""
+    port = decoded.get("port", 0)
+    if not 0 <= port <= MAX_PORT:
+        raise ConfigError(where, f"port: invalid port: {port}", f"Give a port from 1 to {MAX_PORT}")
     kind = decoded.get("kind", "")
-    if kind:
+    if kind not in ("", CONNECT_PROXY):
         raise ConfigError(
-            where,
-            f'services of kind "{kind}" are not supported by this agent',
-            "Define the application with connect.proxy, and its proxy is managed",
+            where, f'unknown kind of service: "{kind}"', f'Use "{CONNECT_PROXY}", or leave it out'
         )
-    for key, problem in _UNSUPPORTED.items():
-        if decoded.get(key):
-            raise ConfigError(where, problem, f"Remove {key}")
-    if {**_DEFAULT_WEIGHTS, **decoded.get("weights", {})} != _DEFAULT_WEIGHTS:
-        raise ConfigError(where, "weights other than 1 are not supported by this agent", "Remove weights")
-    sidecar = decoded.get("connect", {}).get("sidecar_service")
-    if sidecar is not None:
-        raise ConfigError(where, _sidecar_problem(sidecar), "Use connect.proxy, and the agent runs the proxy")
+    checks = checks_from(decoded, where=where)
+    _check_status(checks, where, _BAD_STATUS)
+    return {
+        "kind": kind,
+        "port": port,
+        "address": decoded.get("address", ""),
+        "tags": tuple(decoded.get("tags", ())),
+        "meta": decoded.get("meta", {}),
+        "token": decoded.get("token", ""),
+        "enable_tag_override": decoded.get("enable_tag_override", False),
+        "native": decoded.get("connect", {}).get("native", False),
+        "checks": checks,
+        "destination": _destination(decoded),
+    }
 
 
-def _sidecar_problem(sidecar: Mapping[str, Any]) -> str:
-    """Why this ``sidecar_service`` is refused: with the original's words where it would refuse it too (MP-CFG-026)."""
-    connect = sidecar.get("connect", {})
-    if sidecar.get("id"):
-        return "sidecar_service can't specify an ID"
-    if "sidecar_service" in connect:
-        return "sidecar_service can't have a nested sidecar_service"
-    if "proxy" in connect:
-        return "sidecar_service can't have a managed proxy"
-    return "sidecar_service is not supported by this agent"
-
-
-def _managed_proxy(decoded: Mapping[str, Any], where: str) -> ManagedProxy:
-    problem = exec_mode_problem(decoded.get("exec_mode", ""))
-    if problem:
-        raise ConfigError(where, problem, 'Use "daemon"')
-    config = dict(decoded.get("config", {}))
-    legacy = config.pop("upstreams", None)
-    upstreams = tuple(_upstream(each) for each in decoded.get("upstreams", ()))
-    return ManagedProxy(
-        exec_mode=decoded.get("exec_mode", ""),
-        command=tuple(decoded.get("command", ())),
-        config=config,
-        upstreams=upstreams or _legacy_upstreams(legacy),
+def _destination(decoded: Mapping[str, Any]) -> Destination | None:
+    proxy = decoded.get("proxy")
+    if proxy is None:
+        legacy = decoded.get("proxy_destination", "")
+        return Destination(service_name=legacy) if legacy else None
+    return Destination(
+        service_name=proxy.get("destination_service_name", "") or decoded.get("proxy_destination", ""),
+        service_id=proxy.get("destination_service_id", ""),
+        local_address=proxy.get("local_service_address", ""),
+        local_port=proxy.get("local_service_port", 0),
+        config=proxy.get("config", {}),
+        upstreams=tuple(upstream(each) for each in proxy.get("upstreams", ())),
     )
 
 
-def _upstream(decoded: Mapping[str, Any]) -> Upstream:
-    """A first-class upstream; nothing in it is judged (MP-CFG-012), only the type is filled in (MP-CFG-011)."""
-    upstream = Upstream(**decoded)
-    return upstream if upstream.destination_type else replace(upstream, destination_type="service")
+def _check_kind(service: ServiceDefinition, where: str) -> None:
+    """What a proxy that the agent does not manage must have."""
+    if service.kind != CONNECT_PROXY:
+        return
+    destination = service.destination
+    rules = (
+        (
+            destination is None or not destination.service_name.strip(),
+            "Proxy.DestinationServiceName must be non-empty for Connect proxy services",
+        ),
+        (service.port == 0, "Port must be set for a Connect proxy"),
+        (service.native, "A Proxy cannot also be Connect Native, only typical services"),
+    )
+    problems = [problem for broken, problem in rules if broken]
+    if problems:
+        text = f"{len(problems)} error(s) occurred:\n\n" + "\n".join(f"* {problem}" for problem in problems)
+        raise ConfigError(where, text, "Say which service the proxy stands for, and on which port")
 
 
-def _legacy_upstreams(raw: Any) -> tuple[Upstream, ...]:
-    """The upstreams of ``config.upstreams``; one that cannot be decoded is skipped (MP-CFG-015)."""
-    # A single block of HCL has become an object.
-    entries = [raw] if isinstance(raw, dict) else raw if isinstance(raw, list) else []
-    entries = [entry for entry in entries if isinstance(entry, dict)]
-    upstreams = []
-    decoder = Decoder(API, str.lower, strict=False)
-    for entry in entries:
-        try:
-            known = decoder.decode(LEGACY_UPSTREAM, entry)
-        except ConfigError:
-            continue
-        datacenter = known.pop("destination_datacenter", "")
-        prepared = known.pop("destination_type", "") == PREPARED_QUERY
-        rest = {key: value for key, value in entry.items() if key.lower() not in LEGACY_UPSTREAM.keys}
-        upstreams.append(
-            Upstream(
-                **known,
-                destination_type=PREPARED_QUERY if prepared else "service",
-                datacenter=datacenter,
-                config=rest,
-            )
-        )
-    return tuple(upstreams)
+def _check_nesting(
+    sidecar: Mapping[str, Any], where: str, *, identified: str, nested: str, managed: str
+) -> None:
+    """What a sidecar must not have (MP-CFG-026)."""
+    connect = sidecar.get("connect", {})
+    rules = (
+        (sidecar.get("id"), identified),
+        ("sidecar_service" in connect, nested),
+        ("proxy" in connect, managed),
+    )
+    for broken, problem in rules:
+        if broken:
+            raise ConfigError(where, problem, "Remove it from the sidecar_service")
 
 
-def _check_managed(service: ServiceDefinition, proxy: ManagedProxy, where: str) -> None:
-    """What a file must get right beyond its types, so that its managed proxy can run."""
-    if service.native:
-        raise ConfigError(
-            where,
-            "Services that are Connect native may not have a proxy configuration",
-            "Remove connect.native or connect.proxy",
-        )
-    if service.port == 0:
-        raise ConfigError(
-            where,
-            "Services with a Connect managed proxy must have a port set",
-            "Set port to where the application listens",
-        )
-    try:
-        port = managed_bind_port(proxy.config)
-    except ValueError as error:
-        raise ConfigError(
-            where, f"connect.proxy.config: {error}", "Give a port number or remove it"
-        ) from None
-    if port is not None and not 0 <= port <= MAX_PORT:
-        raise ConfigError(
-            where,
-            f"connect.proxy.config.bind_port: invalid port: {port}",
-            f"Give a port from 1 to {MAX_PORT}",
-        )
+def _check_status(checks: Iterable[CheckDefinition], where: str, problem: str) -> None:
+    for check in checks:
+        if check.status not in ("", *STATUSES):
+            raise ConfigError(where, problem, f"Use one of {', '.join(STATUSES)}")
 
 
-def _meta_problem(meta: Mapping[str, str]) -> str:
-    """What is wrong with service metadata, by the original's limits, or nothing. Values are not quoted."""
+def _file_weights(decoded: Mapping[str, Any], where: str) -> Weights:
+    weights = Weights(**decoded.get("weights", {}))
+    if problem := _weight_problem(weights):
+        name = decoded.get("name", "")
+        raise ConfigError(where, f"Invalid weight definition for service {name}: {problem}", "Correct it")
+    return weights
+
+
+def _api_weights(decoded: Mapping[str, Any]) -> Weights:
+    given = decoded.get("weights")
+    if given is None:
+        return Weights()
+    # Where one of the two is given the other is zero, unlike in a file.
+    weights = Weights(passing=given.get("passing", 0), warning=given.get("warning", 0))
+    if problem := _weight_problem(weights):
+        raise ConfigError(API, f"Invalid Weights: {problem}", "Correct it")
+    return weights
+
+
+def _weight_problem(weights: Weights) -> str:
+    if weights.passing < 1:
+        return "Passing must be greater than 0"
+    if weights.warning < 0:
+        return "Warning must be greater or equal than 0"
+    if max(weights.passing, weights.warning) > _HEAVIEST:
+        return f"DNS Weight must be between 0 and {_HEAVIEST}"
+    return ""
+
+
+def _one_error(problem: str) -> str:
+    return f"1 error(s) occurred:\n\n* {problem}"
+
+
+def metadata_problem(meta: Mapping[str, str]) -> str:
+    """What is wrong with metadata of a service or node, by the original's limits, or nothing. Values are not quoted."""
     if len(meta) > _META_PAIRS:
         return f"Node metadata cannot contain more than {_META_PAIRS} key/value pairs"
     for key, value in meta.items():

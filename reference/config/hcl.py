@@ -12,6 +12,7 @@ nothing to the original, and stay in the text.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 _TOKEN = re.compile(
@@ -61,6 +62,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value
+
+
+def rename(text: str, names: Mapping[str, str]) -> str:
+    """``text`` with other names for its unquoted keys, and everything else, comments too, as it was.
+
+    Raises :class:`HclError` when the text is not HCL.
+    """
+    parse(text)
+    pieces, at = [], 0
+    while match := _TOKEN.match(text, at):
+        pieces.append(names.get(match[0], match[0]) if match.lastgroup == "word" else match[0])
+        at = match.end()
+    return "".join(pieces)
 
 
 class _Parser:

@@ -9,7 +9,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +16,44 @@ from reference.config import hcl
 from reference.config.decode import Decoder
 from reference.config.errors import ConfigError
 from reference.config.schema import AGENT
+from reference.secretive import Secretive
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
+class Sources(Secretive, frozen=True, kw_only=True):
     """What a command line names, so that it can be read now and again at each reload.
 
     ``paths`` are files and directories in the order given; ``flags`` are pairs of a flag's name and the
     configuration that it stands for (``("-http-port", {"ports": {"http": 8500}})``); ``fragments`` are the texts of
-    ``-hcl``, which come last and win, as in the original; they may hold secrets, and stay out of ``repr``.
+    ``-hcl``, which come last and win, as in the original; they may hold secrets, and stay out of ``repr``. All files
+    are in ``file_format`` (``hcl``, ``json``), if it is given, whatever their names end in.
     """
+
+    UNSHOWN = frozenset({"fragments"})
 
     paths: tuple[str, ...] = ()
     flags: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    fragments: tuple[str, ...] = field(default=(), repr=False)
+    fragments: tuple[str, ...] = ()
     dev_mode: bool = False
+    file_format: str = ""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Secretive, frozen=True):
     """One source, decoded by :data:`~reference.config.schema.AGENT`. ``name`` is how errors call it."""
 
+    UNSHOWN = frozenset({"checks", "options", "services"})
+
     name: str
-    options: Mapping[str, Any] = field(repr=False)
-    services: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    options: Mapping[str, Any]
+    services: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Mapping[str, Any], ...] = ()
 
 
 def read(sources: Sources) -> Iterator[Source]:
     """Every source in merge order, the weakest first. Raises :class:`ConfigError` at the first that cannot be used."""
     for path in sources.paths:
-        for file in _files(Path(path)):
-            yield _source(str(file), _parse_text(_text(file), name=str(file), parse=_PARSERS[file.suffix]))
+        for file in _files(Path(path), forced=bool(sources.file_format)):
+            parser = _PARSERS[f".{sources.file_format}" if sources.file_format else file.suffix]
+            yield _source(str(file), _parse_text(_text(file), name=str(file), parse=parser))
     for name, values in sources.flags:
         yield _source(name, values)
     for number, fragment in enumerate(sources.fragments, start=1):
@@ -60,20 +66,28 @@ def _source(name: str, raw: Any) -> Source:
     services = options.pop("services", [])
     if "service" in options:
         services.append(options.pop("service"))
-    return Source(name, options, tuple(services))
+    checks = options.pop("checks", [])
+    if one := options.pop("check", None):
+        checks.append(one)
+    return Source(name, options, tuple(services), tuple(checks))
 
 
-def _files(path: Path) -> list[Path]:
-    """The file itself, or what a directory holds: files that end in .json or .hcl, by name, no sub-directories."""
+def _files(path: Path, *, forced: bool) -> list[Path]:
+    """The file itself, or what a directory holds: files that end in .json or .hcl, by name, no sub-directories.
+
+    Where a format is ``forced``, all files count.
+    """
     try:
         if path.is_dir():
             names = sorted(entry.name for entry in os.scandir(path) if not entry.is_dir())
-            return [path / name for name in names if Path(name).suffix in _PARSERS]
+            return [path / name for name in names if forced or Path(name).suffix in _PARSERS]
     except OSError as error:
         raise ConfigError(str(path), f"cannot be read: {error.strerror}", "Correct its permissions") from None
-    if path.suffix not in _PARSERS:
+    if not forced and path.suffix not in _PARSERS:
         raise ConfigError(
-            str(path), "Missing or invalid file extension", 'Please use a file that ends in ".json" or ".hcl"'
+            str(path),
+            "Missing or invalid file extension",
+            'Please use a file that ends in ".json" or ".hcl", or -config-format',
         )
     return [path]
 

@@ -7,7 +7,9 @@ which a client can ask for; then answers, and then the reply says that it is tru
 
 from __future__ import annotations
 
+import io
 import logging
+import struct
 from collections.abc import Iterable, Sequence
 
 import dns.exception
@@ -22,7 +24,8 @@ from dns.rcode import Rcode
 from dns.rdataclass import RdataClass
 
 from reference.config.model import DnsOptions
-from reference.dns.zone import Record, Reply, Zone
+from reference.dns.records import Record
+from reference.dns.zone import Reply, Zone
 
 _log = logging.getLogger("dns")
 
@@ -42,8 +45,11 @@ class Responder:
         self._zone = zone
         self._options = options
 
-    def respond(self, wire: bytes, *, stream: bool) -> bytes | None:
-        """The answer to the message ``wire``; ``stream`` when it came by TCP. None for what deserves no answer."""
+    def respond(self, wire: bytes, *, stream: bool, client: str = "") -> bytes | None:
+        """The answer to the message ``wire``, which came from the address ``client``, by TCP if ``stream``.
+
+        None for what deserves no answer.
+        """
         # An answer to an answer could go on for ever.
         if len(wire) < _HEADER or wire[2] & 0x80:
             return None
@@ -52,13 +58,13 @@ class Responder:
         except (dns.exception.DNSException, ValueError):
             return _format_error(wire)
         response = dns.message.make_response(query, our_payload=query.payload)
-        reply = self._reply(query)
+        reply = self._reply(query, client)
         response.set_rcode(reply.rcode)
         if reply.authoritative:
             response.flags |= dns.flags.AA
         return self._fit(response, reply, _limit(query, stream=stream))
 
-    def _reply(self, query: Message) -> Reply:
+    def _reply(self, query: Message, client: str) -> Reply:
         if query.opcode() != dns.opcode.QUERY:
             return _refusal(Rcode.NOTIMP)
         if len(query.question) != 1:
@@ -69,7 +75,7 @@ class Responder:
         if question.rdclass not in (RdataClass.IN, RdataClass.ANY):
             return _refusal(Rcode.REFUSED)
         try:
-            return self._zone.answer(question.name, question.rdtype)
+            return self._zone.answer(question.name, question.rdtype, client=client)
         except dns.exception.DNSException as error:
             # A name or address of the catalog that DNS cannot say.
             _log.error("%s cannot be answered: %s", question.name, error)
@@ -77,7 +83,7 @@ class Responder:
 
     def _fit(self, response: Message, reply: Reply, limit: int) -> bytes:
         answers = reply.answers
-        if limit == _PLAIN_UDP:
+        if limit == _PLAIN_UDP and reply.interchangeable:
             most = min(self._options.udp_answer_limit, _MOST_PLAIN_ANSWERS)
             answers = answers[:most]
             if len(answers) < len(reply.answers) and self._options.enable_truncate:
@@ -85,7 +91,7 @@ class Responder:
         additional = _concerned(reply.additional, (*answers, *reply.authority))
         response.authority = _rrsets(reply.authority)
         for extra in (additional, ()):
-            wire = _render(response, answers, extra, limit)
+            wire = self._render(response, answers, extra, limit)
             if wire is not None:
                 return wire
         response.flags |= dns.flags.TC
@@ -93,12 +99,24 @@ class Responder:
         best = b""
         while too_many - fits > 1:
             middle = (fits + too_many) // 2
-            wire = _render(response, answers[:middle], (), limit)
+            wire = self._render(response, answers[:middle], (), limit)
             if wire is None:
                 too_many = middle
             else:
                 fits, best = middle, wire
-        return best or _render(response, (), (), limit) or b""
+        return best or self._render(response, (), (), limit) or b""
+
+    def _render(
+        self, response: Message, answers: Sequence[Record], additional: Sequence[Record], limit: int
+    ) -> bytes | None:
+        """The message with these records, or None when it is longer than ``limit``."""
+        response.answer, response.additional = _rrsets(answers), _rrsets(additional)
+        try:
+            if self._options.disable_compression:
+                return _uncompressed(response, limit)
+            return response.to_wire(max_size=limit)
+        except dns.exception.TooBig:
+            return None
 
 
 def _refusal(rcode: Rcode) -> Reply:
@@ -118,15 +136,20 @@ def _concerned(additional: Iterable[Record], given: Iterable[Record]) -> tuple[R
     return tuple(record for record in additional if not targets or record.name in targets)
 
 
-def _render(
-    response: Message, answers: Sequence[Record], additional: Sequence[Record], limit: int
-) -> bytes | None:
-    """The message with these records, or None when it is longer than ``limit``."""
-    response.answer, response.additional = _rrsets(answers), _rrsets(additional)
-    try:
-        return response.to_wire(max_size=limit)
-    except dns.exception.TooBig:
-        return None
+def _uncompressed(response: Message, limit: int) -> bytes:
+    """The message with every name in full, which the library only writes short. Raises dns.exception.TooBig."""
+    file = io.BytesIO()
+    for question in response.question:
+        question.name.to_wire(file)
+        file.write(struct.pack("!HH", question.rdtype, question.rdclass))
+    extra = [] if response.opt is None else [response.opt]
+    sections = response.answer, response.authority, [*response.additional, *extra]
+    counts = [sum(rrset.to_wire(file) for rrset in section) for section in sections]
+    header = response.id, response.flags, len(response.question), *counts
+    wire = struct.pack("!6H", *header) + file.getvalue()
+    if len(wire) > limit:
+        raise dns.exception.TooBig
+    return wire
 
 
 def _rrsets(records: Iterable[Record]) -> list[dns.rrset.RRset]:

@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import cached_property
+from typing import Protocol, cast
+
+import msgspec
 
 from reference.agent.sockets import claim
 from reference.config.model import AgentConfig
-from reference.dns.message import Responder
+from reference.config.network import TcpAddress
 
 _log = logging.getLogger("dns")
 
@@ -21,49 +23,74 @@ _IDLE = 10.0
 _LENGTH = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sockets:
+class Responder(Protocol):
+    """Answers queries."""
+
+    def respond(self, wire: bytes, *, stream: bool, client: str = "") -> bytes | None:
+        """See :meth:`reference.dns.message.Responder.respond`."""
+
+
+class AtFirstQuery:
+    """A responder that is made when it is asked for the first time: few agents are, and each pays for the start."""
+
+    def __init__(self, make: Callable[[], Responder]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Responder:
+        return self._make()
+
+    def respond(self, wire: bytes, *, stream: bool, client: str = "") -> bytes | None:
+        """See :meth:`reference.dns.message.Responder.respond`."""
+        return self._made.respond(wire, stream=stream, client=client)
+
+
+class Sockets(msgspec.Struct, frozen=True, kw_only=True):
     """The two sockets of one server."""
 
     udp: socket.socket
     tcp: socket.socket
 
 
-def listen(config: AgentConfig, claims: contextlib.ExitStack) -> Sockets | None:
-    """The sockets of the DNS interface, which are closed with ``claims``; None when it is off.
+def listen(config: AgentConfig, claims: contextlib.ExitStack) -> tuple[Sockets, ...]:
+    """The sockets of the DNS interface, which are closed with ``claims``; none when it is off.
 
     Raises :class:`~reference.agent.sockets.StartError`.
     """
-    if config.dns_port < 0:
-        return None
 
-    def claimed(kind: socket.SocketKind) -> socket.socket:
-        address = config.dns_addr, config.dns_port
+    def claimed(address: TcpAddress, kind: socket.SocketKind) -> socket.socket:
         return claims.enter_context(claim(address, kind, what="the DNS interface", option="-dns-port"))
 
-    return Sockets(udp=claimed(socket.SOCK_DGRAM), tcp=claimed(socket.SOCK_STREAM))
+    return tuple(
+        Sockets(udp=claimed(address, socket.SOCK_DGRAM), tcp=claimed(address, socket.SOCK_STREAM))
+        for address in config.dns_addrs
+    )
 
 
 @contextlib.asynccontextmanager
-async def serving(responder: Responder, sockets: Sockets | None) -> AsyncIterator[None]:
-    """Answer queries for as long as the context lasts, if there are sockets."""
-    if sockets is None:
-        yield
-        return
+async def serving(responder: Responder, interfaces: Iterable[Sockets]) -> AsyncIterator[None]:
+    """Answer queries on all sockets for as long as the context lasts."""
     loop = asyncio.get_running_loop()
     connections: set[asyncio.Transport] = set()
-    datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(responder), sock=sockets.udp)
-    server = await loop.create_server(lambda: _Stream(responder, connections), sock=sockets.tcp)
-    for kind, bound in (("udp", sockets.udp), ("tcp", sockets.tcp)):
-        _log.info("Started DNS server on %s:%s (%s)", *bound.getsockname()[:2], kind)
+    datagrams: list[asyncio.BaseTransport] = []
+    servers: list[asyncio.Server] = []
+    for sockets in interfaces:
+        endpoint, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(responder), sock=sockets.udp)
+        datagrams.append(endpoint)
+        servers.append(await loop.create_server(lambda: _Stream(responder, connections), sock=sockets.tcp))
+        for kind, bound in (("udp", sockets.udp), ("tcp", sockets.tcp)):
+            _log.info("Started DNS server on %s:%s (%s)", *bound.getsockname()[:2], kind)
     try:
         yield
     finally:
-        datagrams.close()
-        server.close()
-        for transport in tuple(connections):
-            transport.abort()
-        await server.wait_closed()
+        for transport in datagrams:
+            transport.close()
+        for server in servers:
+            server.close()
+        for connection in tuple(connections):
+            connection.abort()
+        for server in servers:
+            await server.wait_closed()
 
 
 class _Datagrams(asyncio.DatagramProtocol):
@@ -78,7 +105,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         """Answer one query."""
-        answer = self._responder.respond(data, stream=False)
+        answer = self._responder.respond(data, stream=False, client=addr[0])
         if answer is not None:
             self._transport.sendto(answer, addr)
 
@@ -101,6 +128,8 @@ class _Stream(asyncio.Protocol):
         """A client is there."""
         self._transport = cast(asyncio.Transport, transport)
         self._connections.add(self._transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if peer else ""
         self._silence = self._loop.call_later(_IDLE, self._transport.abort)
         self._turn = self._loop.call_soon(self._serve)
 
@@ -140,7 +169,8 @@ class _Stream(asyncio.Protocol):
         if len(self._received) < end:
             self._transport.resume_reading()
             return
-        answer = self._responder.respond(bytes(self._received[_LENGTH:end]), stream=True)
+        query = bytes(self._received[_LENGTH:end])
+        answer = self._responder.respond(query, stream=True, client=self._client)
         del self._received[:end]
         if answer is None:
             self._transport.abort()

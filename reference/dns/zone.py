@@ -4,6 +4,7 @@ Below the domain (MP-CAT-010), each with or without the datacenter in front of t
 
     <service>.connect          the proxies and native instances that speak for a service in the mesh
     [<tag>.]<service>.service  the instances of a service, ``_<service>._<tag>`` too, and ``_<service>._tcp``
+    <query>.query              what a prepared query finds, or what a template makes of the name
     <node>.node                a node
     <hexadecimal>.addr         an address, for services that have another one than their node
 
@@ -17,46 +18,43 @@ from __future__ import annotations
 import ipaddress
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import dns.name
+import msgspec
 from dns.name import Name
 from dns.rcode import Rcode
-from dns.rdata import Rdata
-from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.CNAME import CNAME
-from dns.rdtypes.ANY.NS import NS
-from dns.rdtypes.ANY.SOA import SOA
-from dns.rdtypes.ANY.TXT import TXT
-from dns.rdtypes.IN.A import A
-from dns.rdtypes.IN.AAAA import AAAA
-from dns.rdtypes.IN.SRV import SRV
+from msgspec.structs import replace
 
-from reference.catalog.model import NODE_META, Indexed, Node, Status
+from reference.access.control import RootToken
+from reference.access.register import UnknownToken
+from reference.catalog.model import Indexed, Node, Status
 from reference.catalog.store import Instance
 from reference.config.model import DnsOptions
+from reference.dns.records import Record, host, node_texts, rdata
+from reference.query.execution import Asker, Execution
+from reference.query.model import QueryError, QueryNotFound
 
-_REFRESH, _RETRY, _EXPIRE = 3600, 600, 86400
-#: Negative answers are not kept either: the next moment may change them.
-_NEGATIVE_TTL = 0
+_LONGEST_TTL = 2**31 - 1
 #: How often an alias is followed within the domain.
 _LONGEST_CHAIN = 3
-_FORMS: Mapping[RdataType, Callable[..., Rdata]] = {
-    RdataType.A: A,
-    RdataType.AAAA: AAAA,
-    RdataType.CNAME: CNAME,
-    RdataType.NS: NS,
-    RdataType.SOA: SOA,
-    RdataType.SRV: SRV,
-    RdataType.TXT: TXT,
-}
 #: Names under which others stand: they exist, and have no records themselves.
-_KINDS = frozenset({"addr", "connect", "node", "service"})
+_KINDS = frozenset({"addr", "connect", "node", "query", "service"})
 _TRANSFERS = frozenset({RdataType.AXFR, RdataType.IXFR})
 _TEXT_TYPES = frozenset({RdataType.TXT, RdataType.ANY})
+
+
+class Queries(Protocol):
+    """Answers prepared queries."""
+
+    def execute(self, name: str, asker: Asker) -> Execution:
+        """What the query finds, in the order in which it is offered.
+
+        Raises :class:`~reference.query.model.QueryNotFound` and :class:`~reference.query.model.QueryError`.
+        """
 
 
 class CatalogView(Protocol):
@@ -72,24 +70,18 @@ class CatalogView(Protocol):
         """Who speaks for a service in the mesh."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """One resource record; ``ttl`` in seconds."""
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to say about a question, before it is cut to size.
 
-    name: Name
-    ttl: int
-    data: Rdata
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What there is to say about a question, before it is cut to size."""
+    ``interchangeable`` tells that one answer is as good as another, so that a client may be given a few of many.
+    """
 
     rcode: Rcode = Rcode.NOERROR
     answers: tuple[Record, ...] = ()
     authority: tuple[Record, ...] = ()
     additional: tuple[Record, ...] = ()
     authoritative: bool = True
+    interchangeable: bool = False
 
 
 class Zone:
@@ -98,6 +90,7 @@ class Zone:
     def __init__(
         self,
         catalog: CatalogView,
+        queries: Queries,
         options: DnsOptions,
         *,
         datacenter: str,
@@ -105,24 +98,25 @@ class Zone:
         shuffle: Callable[[list[Instance]], None] = random.shuffle,
     ) -> None:
         self._catalog = catalog
+        self._queries = queries
         self._options = options
         self._datacenter = datacenter
         self._clock = clock
         self._shuffle = shuffle
         self._domain = dns.name.from_text(options.domain)
 
-    def answer(self, name: Name, kind: RdataType) -> Reply:
+    def answer(self, name: Name, kind: RdataType, *, client: str = "") -> Reply:
         """The reply to a question of class IN about ``name``, which keeps its case in the answer."""
         if not name.is_subdomain(self._domain):
             return Reply(rcode=Rcode.REFUSED, authoritative=False)
         if kind in _TRANSFERS:
             return Reply(rcode=Rcode.NOTIMP)
-        reply = self._find(name, kind, hops=_LONGEST_CHAIN)
+        reply = self._find(name, kind, client, hops=_LONGEST_CHAIN)
         if reply.answers or reply.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
             return reply
         return replace(reply, authority=(self._soa(),))
 
-    def _find(self, name: Name, kind: RdataType, *, hops: int) -> Reply:
+    def _find(self, name: Name, kind: RdataType, client: str, *, hops: int) -> Reply:
         labels = [label.decode("utf-8", "replace").lower() for label in name.relativize(self._domain).labels]
         if not labels:
             return self._apex(kind)
@@ -153,6 +147,8 @@ class Zone:
                     if not tag or tag in map(str.lower, instance.service.value.tags)
                 ]
                 return self._service(name, kind, instances, service, hops=hops)
+            case "query":
+                return self._query(name, kind, ".".join(rest), client, hops=hops)
             case "node":
                 return self._node(name, kind, ".".join(rest), hops=hops)
             case _:
@@ -162,9 +158,9 @@ class Zone:
         """The domain itself: who answers for it."""
         servers = [(self._node_name(node.value), node.value.address) for node in self._catalog.nodes()]
         records = tuple(
-            Record(self._domain, self._options.node_ttl, _data(RdataType.NS, server)) for server, _ in servers
+            Record(self._domain, self._options.node_ttl, rdata(RdataType.NS, server)) for server, _ in servers
         )
-        glue = tuple(_host(server, address, self._options.node_ttl) for server, address in servers)
+        glue = tuple(host(server, address, self._options.node_ttl) for server, address in servers)
         if kind == RdataType.NS:
             return Reply(answers=records, additional=glue)
         if kind == RdataType.SOA:
@@ -179,9 +175,28 @@ class Zone:
         if not instances:
             return Reply(rcode=Rcode.NXDOMAIN)
         self._shuffle(instances)
-        ttl = self._service_ttl(service)
+        return self._offer(name, kind, instances, self._service_ttl(service), hops=hops)
+
+    def _query(self, name: Name, kind: RdataType, query: str, client: str, *, hops: int) -> Reply:
+        """What a prepared query finds; it has its own idea of what is healthy, and maybe of the TTL (MP-PQ-002)."""
+        try:
+            found = self._queries.execute(query, Asker(address=client))
+        except QueryNotFound:
+            return Reply(rcode=Rcode.NXDOMAIN)
+        except (QueryError, UnknownToken, RootToken):
+            return Reply(rcode=Rcode.SERVFAIL)
+        if not found.instances:
+            return Reply(rcode=Rcode.NXDOMAIN)
+        ttl = found.definition.ttl
+        if ttl is None:
+            ttl = self._service_ttl(found.definition.service.service.lower())
+        return self._offer(name, kind, found.instances, ttl, hops=hops)
+
+    def _offer(
+        self, name: Name, kind: RdataType, instances: Sequence[Instance], ttl: int, *, hops: int
+    ) -> Reply:
         if kind == RdataType.SRV:
-            return self._locations(name, instances, ttl)
+            return replace(self._locations(name, instances, ttl), interchangeable=True)
         addresses = []
         for instance in instances:
             node_address = instance.node.value.address
@@ -189,7 +204,9 @@ class Zone:
             # A service that names itself as its address would be an alias of itself.
             itself = own.rstrip(".").lower() == name.to_text(omit_final_dot=True).lower()
             addresses.append(node_address if itself else own)
-        return self._addresses(name, kind, addresses, ttl, hops=hops)
+        texts = node_texts(name, (instance.node.value for instance in instances), ttl)
+        reply = self._addresses(name, kind, addresses, ttl, texts, hops=hops)
+        return replace(reply, interchangeable=True)
 
     def _locations(self, name: Name, instances: Sequence[Instance], ttl: int) -> Reply:
         """SRV records, with the addresses that their targets have."""
@@ -203,7 +220,7 @@ class Zone:
                 continue
             if place not in places:
                 places[place] = self._place(node, place[1], ttl)
-            data = _data(RdataType.SRV, 1, 1, service.port, places[place][0])
+            data = rdata(RdataType.SRV, 1, _weight(instance), service.port, places[place][0])
             answers[(*place, service.port)] = Record(name, ttl, data)
         additional = (record for _, said in places.values() for record in said)
         return Reply(answers=tuple(answers.values()), additional=tuple(additional))
@@ -212,36 +229,45 @@ class Zone:
         """The target of SRV records for an address on a node, with the records that it has."""
         if address == node.address:
             target = self._node_name(node)
-            return target, (_host(target, address, ttl), *_node_texts(target, ttl))
+            texts = node_texts(target, [node], ttl) if self._options.node_meta_txt else ()
+            return target, (host(target, address, ttl), *texts)
         try:
             target = self._below(ipaddress.ip_address(address).packed.hex(), "addr")
         except ValueError:
             # The name of a host is its own target, and others know where it is.
             return dns.name.from_text(address), ()
-        return target, (_host(target, address, ttl),)
+        return target, (host(target, address, ttl),)
 
     def _node(self, name: Name, kind: RdataType, wanted: str, *, hops: int) -> Reply:
         for node in self._catalog.nodes():
             if node.value.name.lower() == wanted:
-                return self._addresses(name, kind, [node.value.address], self._options.node_ttl, hops=hops)
+                texts = node_texts(name, [node.value], self._options.node_ttl)
+                addresses = [node.value.address]
+                return self._addresses(name, kind, addresses, self._options.node_ttl, texts, hops=hops)
         return Reply(rcode=Rcode.NXDOMAIN)
 
     def _addresses(
-        self, name: Name, kind: RdataType, addresses: Iterable[str], ttl: int, *, hops: int
+        self,
+        name: Name,
+        kind: RdataType,
+        addresses: Iterable[str],
+        ttl: int,
+        texts: tuple[Record, ...],
+        *,
+        hops: int,
     ) -> Reply:
-        """The records of a name that stands for hosts: their addresses, else an alias, and what their node says."""
-        hosts = [_host(name, address, ttl) for address in dict.fromkeys(addresses)]
-        direct = [host for host in hosts if host.data.rdtype != RdataType.CNAME]
-        texts = _node_texts(name, ttl)
+        """The records of a name that stands for hosts: their addresses, else an alias, and what their nodes say."""
+        hosts = [host(name, address, ttl) for address in dict.fromkeys(addresses)]
+        direct = [each for each in hosts if each.data.rdtype != RdataType.CNAME]
         if not direct and kind != RdataType.TXT:
             # An alias stands alone (RFC 1034, 3.6.2).
             return self._alias(hosts[0], kind, hops=hops)
-        chosen = [host for host in direct if kind in (host.data.rdtype, RdataType.ANY)]
+        chosen = [each for each in direct if kind in (each.data.rdtype, RdataType.ANY)]
         if self._options.a_record_limit:
             chosen = chosen[: self._options.a_record_limit]
         if kind in _TEXT_TYPES:
             return Reply(answers=(*chosen, *texts))
-        return Reply(answers=tuple(chosen), additional=texts)
+        return Reply(answers=tuple(chosen), additional=texts if self._options.node_meta_txt else ())
 
     def _alias(self, alias: Record, kind: RdataType, *, hops: int) -> Reply:
         """An alias, followed as far as it stays within the domain."""
@@ -249,7 +275,8 @@ class Zone:
         target = alias.data.target
         if kind == RdataType.CNAME or not hops or not target.is_subdomain(self._domain):
             return Reply(answers=(alias,))
-        followed = self._find(target, kind, hops=hops - 1)
+        # Who asks for an alias does not ask for what it leads to.
+        followed = self._find(target, kind, "", hops=hops - 1)
         return replace(followed, rcode=Rcode.NOERROR, answers=(alias, *followed.answers))
 
     def _service_ttl(self, service: str) -> int:
@@ -269,9 +296,16 @@ class Zone:
     def _soa(self) -> Record:
         server, mailbox = (Name([label, *self._domain.labels]) for label in (b"ns", b"hostmaster"))
         serial = int(self._clock()) & 0xFFFFFFFF
-        times = (_REFRESH, _RETRY, _EXPIRE, _NEGATIVE_TTL)
-        data = _data(RdataType.SOA, server, mailbox, serial, *times)
-        return Record(self._domain, _NEGATIVE_TTL, data)
+        soa = self._options.soa
+        times = (soa.refresh, soa.retry, soa.expire, soa.min_ttl)
+        data = rdata(RdataType.SOA, server, mailbox, serial, *times)
+        # How long a negative answer may be kept: not at all, unless that was asked for (RFC 2308).
+        return Record(self._domain, min(soa.min_ttl, _LONGEST_TTL), data)
+
+
+def _weight(instance: Instance) -> int:
+    weights = instance.service.value.weights
+    return weights.warning if instance.status is Status.WARNING else weights.passing
 
 
 def _ends_in_kind(labels: Sequence[str], kind: RdataType) -> bool:
@@ -294,27 +328,5 @@ def _encoded_address(name: Name, kind: RdataType, labels: Sequence[str], *, ttl:
         address = str(ipaddress.ip_address(packed))
     except ValueError:
         return Reply(rcode=Rcode.NXDOMAIN)
-    record = _host(name, address, ttl)
+    record = host(name, address, ttl)
     return Reply(answers=(record,) if kind in (record.data.rdtype, RdataType.ANY) else ())
-
-
-def _host(name: Name, address: str, ttl: int) -> Record:
-    """The record for one address, which may be the name of a host."""
-    try:
-        version = ipaddress.ip_address(address).version
-    except ValueError:
-        return Record(name, ttl, _data(RdataType.CNAME, dns.name.from_text(address)))
-    if version == 4:
-        return Record(name, ttl, _data(RdataType.A, address))
-    return Record(name, ttl, _data(RdataType.AAAA, address))
-
-
-def _data(kind: RdataType, *fields: object) -> Rdata:
-    return _FORMS[kind](RdataClass.IN, kind, *fields)
-
-
-def _node_texts(name: Name, ttl: int) -> tuple[Record, ...]:
-    """The metadata of a node as text (RFC 1464)."""
-    return tuple(
-        Record(name, ttl, _data(RdataType.TXT, [f"{key}={value}"])) for key, value in NODE_META.items()
-    )

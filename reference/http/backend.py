@@ -3,44 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from reference.agent.checks import ProxyChecks
+import msgspec
+
+from reference.access.control import AccessControl
+from reference.agent.agent_tokens import TokenStore
+from reference.agent.checks import HealthChecks
+from reference.agent.metrics import Metrics
+from reference.agent.operations import Operations
 from reference.agent.services import LocalState
 from reference.catalog.index import IndexClock
 from reference.catalog.model import Node
+from reference.catalog.register import CatalogRegister
 from reference.catalog.store import Catalog
 from reference.catalog.watch import Watch
 from reference.config.model import AgentConfig
 from reference.mesh.authority import Authority
+from reference.mesh.authority_config import AuthorityConfig
 from reference.mesh.intentions_register import IntentionRegister
 from reference.mesh.leaf import LeafCache
+from reference.query.execution import Executor
+from reference.query.register import QueryRegister
+
+#: What readers of the roots wait for.
+ROOTS = "roots"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mesh:
+class Mesh(msgspec.Struct, frozen=True, kw_only=True):
     """The certificates of the mesh; absent when Connect is not enabled (MP-CA-001)."""
 
     authority: Authority
     leaves: LeafCache
+    watch: Watch
+
+    def configure(self, wanted: AuthorityConfig) -> None:
+        """Tell the authority something else; with a new root everybody who waits for roots or leaves hears of it.
+
+        Raises :class:`~reference.mesh.authority_config.ConfigurationRefused` and
+        :class:`~reference.catalog.documents.StorageError`.
+        """
+        if self.authority.configure(wanted):
+            self.leaves.renew_soon()
+            self.watch.notify(ROOTS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backend:
-    """The parts of one agent. ``reload`` raises :class:`ReloadFailed`; ``leave`` lets the agent end."""
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of one agent.
+
+    ``reload`` raises :class:`~reference.agent.reload.ReloadFailed`; ``leave`` lets the agent end.
+    """
 
     config: AgentConfig
     node: Node
     state: LocalState
-    checks: ProxyChecks
+    checks: HealthChecks
     catalog: Catalog
+    registered: CatalogRegister
     index: IndexClock
     watch: Watch
     mesh: Mesh | None
     intentions: IntentionRegister
+    queries: QueryRegister
+    executor: Executor
+    access: AccessControl
+    tokens: TokenStore
+    operations: Operations
+    metrics: Metrics
     reload: Callable[[], None]
     leave: Callable[[], None]
-
-
-class ReloadFailed(Exception):
-    """The configuration could not be read again, and nothing was changed; the text says why."""

@@ -1,20 +1,22 @@
-"""``/v1/agent/connect``: what proxies live on. Configuration, roots, leaves, authorization (section INT)."""
+"""``/v1/agent/connect``: what proxies live on. Configuration, leaves, authorization (section INT)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from reference.access.tokens import check_leaf, same_token
+from reference.access.authorizer import Level, Resource
+from reference.access.register import UnknownToken
+from reference.access.tokens import PermissionDenied, same_token
 from reference.agent.proxies import Managed, digest
-from reference.agent.records import Weights
+from reference.agent.records import WeightsRecord
 from reference.catalog.model import Service
+from reference.config.model import Telemetry
 from reference.http import wire
-from reference.http.backend import Mesh
-from reference.http.catalog import query_headers
+from reference.http.authority import cached, mesh
 from reference.http.exchange import Answer, ApiError, Call
 from reference.mesh.authorize import AuthorizeInputError, authorize
 from reference.mesh.leaf import LeafNameError
@@ -67,10 +69,13 @@ async def proxy_config(call: Call) -> Answer:
 async def service_view_of_proxy(call: Call, proxy_id: str) -> Answer:
     """The same in the form of a service (MP-INT-011, MP-INT-012)."""
     config, content_hash = await until_changed(call, proxy_id, lambda: _config_view(call, proxy_id))
-    host, separator, port = str(config.config["local_service_address"]).rpartition(":")
-    if not separator or not port.isdecimal():
-        raise ApiError(500, f"address {config.config['local_service_address']}: missing port in address")
     managed = call.backend.state.proxy(proxy_id)
+    address = str(config.config["local_service_address"])
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal():
+        # As in the catalog: where the address names no port it is the service's.
+        destination = None if managed is None else managed.service.destination
+        host, port = address, str(0 if destination is None else destination.local_port)
     view = wire.AgentService(
         kind="connect-proxy",
         id=config.proxy_service_id,
@@ -79,7 +84,7 @@ async def service_view_of_proxy(call: Call, proxy_id: str) -> Answer:
         meta=None,
         port=config.config["bind_port"],
         address=config.config["bind_address"],
-        weights=Weights(passing=0, warning=0),
+        weights=WeightsRecord(passing=0, warning=0),
         content_hash=content_hash,
         proxy=wire.DestinationView(
             destination_service_name=config.target_service_name,
@@ -93,27 +98,15 @@ async def service_view_of_proxy(call: Call, proxy_id: str) -> Answer:
     return Answer(body=view, headers={"X-Consul-ContentHash": content_hash})
 
 
-async def agent_roots(call: Call) -> Answer:
-    """``GET /v1/agent/connect/ca/roots``: no permission needed (MP-INT-016, MP-TOK-012)."""
-    answer = await roots(call)
-    return Answer(body=answer.body, headers={**answer.headers, **_cached(hit=True)})
-
-
-async def roots(call: Call) -> Answer:
-    """``GET /v1/connect/ca/roots``. There is one root for the life of the agent, so a blocking read only waits."""
-    authority = _mesh(call).authority
-    index, root = await call.newer(
-        lambda: (authority.root.index, authority.root),
-        sleep=lambda seconds: call.backend.watch.wait("roots", seconds=seconds),
-    )
-    return Answer(body=wire.roots(root, authority.trust_domain), headers=query_headers(index))
-
-
 async def leaf(call: Call) -> Answer:
     """``GET /v1/agent/connect/ca/leaf/:service``, blocking (MP-INT-014, MP-INT-015, MP-TOK-004, MP-TOK-005)."""
     service = call.path("service")
-    check_leaf(call.token, service=service, grants=call.backend.state.grants())
-    leaves = _mesh(call).leaves
+    grant = call.backend.state.grant(call.token)
+    if grant is None:
+        call.require(Resource.SERVICE, service, Level.WRITE)
+    elif grant.service != service:
+        raise PermissionDenied
+    leaves = mesh(call).leaves
     hit = True
 
     def read() -> tuple[int, wire.LeafView]:
@@ -126,8 +119,8 @@ async def leaf(call: Call) -> Answer:
             read, sleep=lambda seconds: leaves.wait_for_newer(service, seconds=seconds)
         )
     except LeafNameError as error:
-        raise ApiError(500, str(error)) from error
-    return Answer(body=view, headers={"X-Consul-Index": str(index), **_cached(hit=hit)})
+        raise ApiError(400, str(error)) from error
+    return Answer(body=view, headers={"X-Consul-Index": str(index), **cached(hit=hit)})
 
 
 async def authorize_peer(call: Call) -> Answer:
@@ -145,11 +138,25 @@ async def authorize_peer(call: Call) -> Answer:
             target=asked.target,
             client_uri=asked.client_cert_uri,
             intentions=call.backend.intentions.known,
+            access=call.backend.access,
         )
     except AuthorizeInputError as error:
         raise ApiError(400, f"Bad request: {error}") from error
+    _check_speaks_for(call, asked.target)
     view = wire.Authorization(authorized=decision.authorized, reason=decision.reason)
-    return Answer(body=view, headers=_cached(hit=True))
+    return Answer(body=view, headers=cached(hit=True))
+
+
+def _check_speaks_for(call: Call, service: str) -> None:
+    """Whoever asks who may talk to a service has to be allowed to register it (MP-INT-019)."""
+    if not call.backend.access.enabled:
+        return
+    grant = call.backend.state.grant(call.token)
+    if grant is None:
+        call.require(Resource.SERVICE, service, Level.WRITE)
+        call.require(Resource.INTENTION, service, Level.READ)
+    elif grant.service != service:
+        raise PermissionDenied
 
 
 async def until_changed(call: Call, record_id: str, read: Callable[[], tuple[T, str]]) -> tuple[T, str]:
@@ -171,8 +178,14 @@ def _config_view(call: Call, proxy_id: str) -> tuple[wire.ProxyConfig, str]:
         raise ApiError(404, f"unknown proxy service ID: {proxy_id}")
     target = state.target_of(managed)
     config = state.effective_config(managed)
-    if same_token(call.token, managed.token):
-        config["telemetry"] = _telemetry(config.get("telemetry"), target)
+    own = same_token(call.token, managed.token)
+    if not own and call.backend.access.enabled:
+        # Whoever may register the service may see the configuration; another proxy's token is none here.
+        if state.grant(call.token) is not None:
+            raise UnknownToken
+        call.require(Resource.SERVICE, target.name, Level.WRITE)
+    if own:
+        config["telemetry"] = _telemetry(config.get("telemetry"), target, call.backend.config.telemetry)
     content_hash = _config_hash(managed, target)
     view = wire.ProxyConfig(
         proxy_service_id=proxy_id,
@@ -191,22 +204,12 @@ def _config_hash(managed: Managed, target: Service) -> str:
     return digest((managed.proxy, managed.target_id, target.name, target.port))
 
 
-def _telemetry(own: object, target: Service) -> object:
+def _telemetry(own: object, target: Service, options: Telemetry) -> object:
     """The agent's telemetry for this proxy under the proxy's own, if that is such a block (MP-INT-009/010)."""
-    agents = {"filter_default": True, "metrics_prefix": f"consul.proxy.{target.id}"}
+    prefix = f"{options.metrics_prefix}.proxy.{target.id}"
+    agents = {**options.for_proxies, "metrics_prefix": prefix}
     if own is None:
         return agents
     if isinstance(own, Mapping) and own.keys() <= _TELEMETRY_KEYS:
         return agents | {key: value for key, value in own.items() if value}
     return own
-
-
-def _cached(*, hit: bool) -> dict[str, Any]:
-    return {"X-Cache": "HIT", "Age": "0"} if hit else {"X-Cache": "MISS"}
-
-
-def _mesh(call: Call) -> Mesh:
-    mesh = call.backend.mesh
-    if mesh is None:
-        raise ApiError(500, "Connect must be enabled in order to use this endpoint")
-    return mesh

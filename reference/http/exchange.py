@@ -10,20 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from reference.access.authorizer import Authorizer, Level, Resource
+from reference.access.control import ProxyAuthorizer, RootToken
+from reference.access.register import AccessError, Forbidden, UnknownToken
 from reference.access.tokens import PermissionDenied, presented
+from reference.agent.services import KeeperError
+from reference.catalog.documents import StorageError
+from reference.config.durations import parse_duration
 from reference.http.backend import Backend
-from reference.http.durations import parse_duration
 
 _log = logging.getLogger("http")
 T = TypeVar("T")
@@ -31,6 +36,14 @@ T = TypeVar("T")
 #: How long a blocking read waits when it does not say, and at most (s) (MP-INT-004).
 DEFAULT_WAIT = 300.0
 LONGEST_WAIT = 600.0
+
+
+#: Paths whose end is the secret of a token.
+_SECRET_PATH = re.compile(r"^(/v1/acl/(?:info|destroy|clone)/).+")
+
+
+#: What is at fault in itself, where the original says 500: no request is to look like a breakdown of the agent.
+REFUSED = 400
 
 
 class ApiError(Exception):
@@ -42,18 +55,18 @@ class ApiError(Exception):
         self.text = text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What goes back: ``body`` as JSON, or ``text`` as it is, or nothing."""
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes back: ``body`` as JSON, ``text`` as it is, ``stream`` as it comes, or nothing."""
 
     body: object = None
     text: str | None = None
+    stream: AsyncIterator[bytes] | None = None
+    content_type: str = "text/plain"
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request, and what it can be answered from."""
 
     backend: Backend
@@ -68,6 +81,44 @@ class Call:
     def token(self) -> str:
         """The token of the caller, or the empty string."""
         return presented(self.query, self.request.headers)
+
+    @property
+    def authorizer(self) -> Authorizer:
+        """What the caller may do. Raises what :meth:`reference.access.control.AccessControl.authorizer` raises."""
+        return self.backend.access.authorizer(self.token)
+
+    def identify(self) -> None:
+        """Raise what :attr:`authorizer` raises: who shows a token that there is not must not take an empty answer."""
+        _ = self.authorizer
+
+    def allowed(self, resource: Resource, name: str, level: Level) -> bool:
+        """Whether the caller may do this; ``name`` is empty for a resource of which there is one."""
+        return self.authorizer.allows(resource, name, level)
+
+    def require(self, resource: Resource, name: str, level: Level) -> None:
+        """Raise :class:`PermissionDenied`, which is answered with 403, when the caller may not do this."""
+        if not self.allowed(resource, name, level):
+            raise PermissionDenied
+
+    def reaches(self, service: str) -> bool:
+        """Whether the caller may ask who speaks for ``service`` in the mesh: a managed proxy may for its upstreams."""
+        authorizer = self.authorizer
+        if isinstance(authorizer, ProxyAuthorizer) and authorizer.reaches(service):
+            return True
+        return authorizer.allows(Resource.SERVICE, service, Level.READ)
+
+    def sees(self, *, node: str, service: str, speaks_for: str) -> bool:
+        """Whether the caller may see an instance of ``service`` on ``node``; a check of the node has no service.
+
+        ``speaks_for`` is the service that it stands for in the mesh, or empty: a managed proxy sees those of its
+        upstreams.
+        """
+        authorizer = self.authorizer
+        if isinstance(authorizer, ProxyAuthorizer) and authorizer.reaches(speaks_for):
+            return True
+        return authorizer.allows(Resource.NODE, node, Level.READ) and (
+            not service or authorizer.allows(Resource.SERVICE, service, Level.READ)
+        )
 
     def path(self, name: str) -> str:
         """A variable part of the path."""
@@ -89,7 +140,7 @@ class Call:
     def check_datacenter(self) -> None:
         """There is one datacenter only."""
         if self.query.get("dc", self.backend.config.datacenter) not in ("", self.backend.config.datacenter):
-            raise ApiError(500, "No path to datacenter")
+            raise ApiError(REFUSED, "No path to datacenter")
 
     def wait(self) -> float:
         """How long a blocking read may take (s), a little more than asked for, so that readers spread out."""
@@ -134,14 +185,17 @@ Handler = Callable[[Call], Coroutine[Any, Any, Answer]]
 class Endpoint:
     """The ASGI application of one path, with a handler per method."""
 
-    def __init__(self, backend: Backend, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, backend: Backend, handlers: Mapping[str, Handler], *, path: str) -> None:
         self._backend = backend
         self._handlers = handlers
         self._allow = ",".join(("OPTIONS", *handlers))
+        # As the original calls it: what varies in a path is one underscore.
+        self._measured_as = tuple("_" if part.startswith("{") else part for part in path.split("/")[1:])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
+        scope["measured_as"] = ("http", request.method, *self._measured_as)
         began = time.monotonic()
         response = await self._respond(request)
         if response is not None:
@@ -159,20 +213,27 @@ class Endpoint:
             return self._refuse(request, error, headers={"Allow": self._allow})
         try:
             answer = await _unless_gone(request, handler(Call(self._backend, request)))
+            return None if answer is None else self._render(request, answer)
         except ApiError as error:
             return self._refuse(request, error)
-        except PermissionDenied as error:
+        except (PermissionDenied, UnknownToken, Forbidden) as error:
             return self._refuse(request, ApiError(403, str(error)))
+        except (AccessError, RootToken) as error:
+            return self._refuse(request, ApiError(REFUSED, str(error)))
+        except (KeeperError, StorageError) as error:
+            # Nothing was changed, and the caller must not believe that it was.
+            return self._refuse(request, ApiError(500, str(error)))
         except Exception as error:
             _log.error("Request %s failed: %s: %s", _describe(request), type(error).__name__, error)
             _log.debug("where it failed", exc_info=True)
             return self._refuse(request, ApiError(500, "The agent failed to answer; its log says why."))
-        return None if answer is None else self._render(request, answer)
 
     def _render(self, request: Request, answer: Answer) -> Response:
-        headers = dict(answer.headers)
+        headers = {name: _header(value) for name, value in answer.headers.items()}
+        if answer.stream is not None:
+            return StreamingResponse(answer.stream, answer.status, headers, media_type=answer.content_type)
         if answer.text is not None:
-            return Response(answer.text, answer.status, headers, media_type="text/plain")
+            return Response(answer.text, answer.status, headers, media_type=answer.content_type)
         if answer.body is None:
             return Response(None, answer.status, headers)
         body = msgspec.json.encode(answer.body, order="deterministic")
@@ -202,6 +263,11 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> A
         await asyncio.gather(answering, leaving, return_exceptions=True)
 
 
+def _header(value: str) -> str:
+    """The value of a header that quotes what somebody wrote: in UTF-8 as the original sends it, and on one line."""
+    return " ".join(value.splitlines()).encode("utf-8", "replace").decode("latin-1")
+
+
 async def _hang_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
@@ -213,7 +279,8 @@ def _describe(request: Request) -> str:
         f"{key}=<hidden>" if key == "token" else f"{key}={value}"
         for key, value in request.query_params.multi_items()
     )
-    return f"{request.method} {request.url.path}{'?' if shown else ''}{shown}"
+    path = _SECRET_PATH.sub(r"\1<hidden>", request.url.path)
+    return f"{request.method} {path}{'?' if shown else ''}{shown}"
 
 
 def _peer(request: Request) -> str:

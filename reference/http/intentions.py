@@ -8,9 +8,11 @@ from typing import TypeVar
 
 import msgspec
 
+from reference.access.authorizer import Level, Resource
+from reference.access.tokens import PermissionDenied
 from reference.agent.records import Record
-from reference.http.catalog import query_headers
-from reference.http.exchange import Answer, ApiError, Call
+from reference.http.exchange import REFUSED, Answer, ApiError, Call
+from reference.http.reading import query_headers
 from reference.mesh.intentions import (
     DEFAULT_NAMESPACE,
     Intention,
@@ -21,12 +23,8 @@ from reference.mesh.intentions import (
     check_id,
 )
 from reference.mesh.intentions_register import TOPIC
-from reference.mesh.storage import StorageError
 
 T = TypeVar("T")
-
-#: What the original says to everything that it does not like about an intention.
-_REFUSED = 500
 
 
 class IntentionView(Record, kw_only=True):
@@ -87,7 +85,9 @@ class _Request(msgspec.Struct, kw_only=True):
 
 async def list_(call: Call) -> Answer:
     """``GET /v1/connect/intentions``, by precedence (MP-IXN-005)."""
-    return await _read(call, lambda: [_view(each) for each in call.backend.intentions.known])
+    return await read_blocking(
+        call, lambda: [_view(each) for each in call.backend.intentions.known if _readable(call, each)]
+    )
 
 
 async def create(call: Call) -> Answer:
@@ -96,10 +96,11 @@ async def create(call: Call) -> Answer:
     try:
         asked = await _request(call)
     except ValueError as error:
-        raise ApiError(_REFUSED, f"Failed to decode request body: {error}") from error
+        raise ApiError(REFUSED, f"Failed to decode request body: {error}") from error
     if asked.id:
-        raise ApiError(_REFUSED, "ID must be empty when creating a new intention")
-    return Answer(body=Created(id=_change(lambda: call.backend.intentions.create(asked.rule()))))
+        raise ApiError(REFUSED, "ID must be empty when creating a new intention")
+    call.require(Resource.INTENTION, asked.destinationname, Level.WRITE)
+    return Answer(body=Created(id=change(lambda: call.backend.intentions.create(asked.rule()))))
 
 
 async def get(call: Call) -> Answer:
@@ -109,13 +110,7 @@ async def get(call: Call) -> Answer:
     except IntentionError as error:
         raise ApiError(400, f"Bad request: {error}") from error
 
-    def read() -> IntentionView:
-        found = call.backend.intentions.known.get(intention_id)
-        if found is None:
-            raise ApiError(404, "Intention not found")
-        return _view(found)
-
-    return await _read(call, read)
+    return await read_one(call, lambda: call.backend.intentions.known.get(intention_id))
 
 
 async def replace(call: Call) -> Answer:
@@ -126,13 +121,16 @@ async def replace(call: Call) -> Answer:
     except ValueError as error:
         raise ApiError(400, f"Request decode failed: {error}") from error
     intentions, intention_id = call.backend.intentions, call.path("id")
-    return Answer(body=Created(id=_change(lambda: intentions.replace(intention_id, asked.rule()))))
+    _require_write(call, intention_id)
+    call.require(Resource.INTENTION, asked.destinationname, Level.WRITE)
+    return Answer(body=Created(id=change(lambda: intentions.replace(intention_id, asked.rule()))))
 
 
 async def delete(call: Call) -> Answer:
     """``DELETE /v1/connect/intentions/:id`` (MP-IXN-007)."""
     call.check_datacenter()
-    _change(lambda: call.backend.intentions.delete(call.path("id")))
+    _require_write(call, call.path("id"))
+    change(lambda: call.backend.intentions.delete(call.path("id")))
     return Answer(body=True)
 
 
@@ -140,36 +138,75 @@ async def match(call: Call) -> Answer:
     """``GET /v1/connect/intentions/match?by=&name=``: what concerns each of the names (MP-IXN-009)."""
     by = _parameter(call, "by")
     if by not in [*Side]:
-        raise ApiError(_REFUSED, "'by' parameter must be one of 'source' or 'destination'")
+        raise ApiError(REFUSED, "'by' parameter must be one of 'source' or 'destination'")
     names = call.query.getlist("name")
     if not names:
         raise _not_set("name")
     parties = {name: _party(name, "name") for name in names}
     known = call.backend.intentions.known
-    return await _read(
-        call,
-        lambda: {
+
+    def read() -> dict[str, list[IntentionView]]:
+        for party in parties.values():
+            call.require(Resource.INTENTION, party.name, Level.READ)
+        return {
             name: [_view(each) for each in known.matching(Side(by), party)] for name, party in parties.items()
-        },
-    )
+        }
+
+    return await read_blocking(call, read)
 
 
 async def check(call: Call) -> Answer:
     """``GET /v1/connect/intentions/check?source=&destination=`` (MP-IXN-008)."""
-    source, destination = _parameter(call, "source"), _parameter(call, "destination")
     if (source_type := call.query.get("source-type", "consul")) != "consul":
-        raise ApiError(_REFUSED, f'unsupported SourceType: "{source_type}"')
-    who, whom = _party(source, "source"), _party(destination, "destination")
+        raise ApiError(REFUSED, f'unsupported SourceType: "{source_type}"')
+    who, whom = party_in(call, "source"), party_in(call, "destination")
 
     def read() -> Allowed:
+        call.require(Resource.SERVICE, whom.name, Level.READ)
         decisive = call.backend.intentions.known.deciding(source=who, destination=whom)
-        return Allowed(allowed=decisive is None or decisive.allows)
+        default = call.backend.access.allows_by_default
+        return Allowed(allowed=default if decisive is None else decisive.allows)
 
-    return await _read(call, read)
+    return await read_blocking(call, read)
 
 
-async def _read(call: Call, read: Callable[[], T]) -> Answer:
+async def read_one(call: Call, find: Callable[[], Intention | None]) -> Answer:
+    """The intention that ``find`` gives, for whoever may read it; 404 when there is none."""
+
+    def read() -> IntentionView:
+        found = find()
+        if found is None:
+            raise ApiError(404, "Intention not found")
+        if not _readable(call, found):
+            raise PermissionDenied
+        return _view(found)
+
+    return await read_blocking(call, read)
+
+
+def _readable(call: Call, intention: Intention) -> bool:
+    """Intentions are for those who may read them for their destination, and for who may read access control."""
+    destination = intention.rule.destination.name
+    return call.allowed(Resource.ACL, "", Level.READ) or call.allowed(
+        Resource.INTENTION, destination, Level.READ
+    )
+
+
+def _require_write(call: Call, intention_id: str) -> None:
+    """Whoever changes an intention has to be allowed to make it as it is."""
+    try:
+        found = call.backend.intentions.known.get(check_id(intention_id))
+    except IntentionError:
+        # Nothing will be changed, and whoever changes it says why.
+        return
+    if found is not None:
+        call.require(Resource.INTENTION, found.rule.destination.name, Level.WRITE)
+
+
+async def read_blocking(call: Call, read: Callable[[], T]) -> Answer:
+    """The answer of ``read``, once the intentions are newer than the caller has seen."""
     call.check_datacenter()
+    call.identify()
     intentions, watch = call.backend.intentions, call.backend.watch
     index, body = await call.newer(
         lambda: (intentions.index, read()), sleep=lambda seconds: watch.wait(TOPIC, seconds=seconds)
@@ -188,11 +225,12 @@ async def _request(call: Call) -> _Request:
     return msgspec.convert(given, _Request)
 
 
-def _change(change: Callable[[], T]) -> T:
+def change(make: Callable[[], T]) -> T:
+    """What ``make`` returns; an intention that cannot be made, or not stored, is an error of the API."""
     try:
-        return change()
-    except (IntentionError, StorageError) as error:
-        raise ApiError(_REFUSED, str(error)) from error
+        return make()
+    except IntentionError as error:
+        raise ApiError(REFUSED, str(error)) from error
 
 
 def _parameter(call: Call, name: str) -> str:
@@ -202,15 +240,20 @@ def _parameter(call: Call, name: str) -> str:
     return values[0]
 
 
+def party_in(call: Call, name: str) -> Party:
+    """The party that a parameter of the query names."""
+    return _party(_parameter(call, name), name)
+
+
 def _not_set(name: str) -> ApiError:
-    return ApiError(_REFUSED, f"required query parameter '{name}' not set")
+    return ApiError(REFUSED, f"required query parameter '{name}' not set")
 
 
 def _party(text: str, what: str) -> Party:
     """``name`` or ``namespace/name``."""
     namespace, slash, name = text.partition("/")
     if "/" in name:
-        raise ApiError(_REFUSED, f"{what} \"{text}\" is invalid: input can contain at most one '/'")
+        raise ApiError(REFUSED, f"{what} \"{text}\" is invalid: input can contain at most one '/'")
     return Party(name, namespace) if slash else Party(text)
 
 

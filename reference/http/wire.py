@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from reference.agent.proxies import Managed
-from reference.agent.records import NodeService, Record, Weights, node_service
-from reference.catalog.model import NODE_META, Check, Indexed, Node, Service
-from reference.catalog.store import Instance
+from reference.agent.records import NodeService, Record, WeightsRecord, node_service, weights
+from reference.catalog.model import Check, CheckPlan, Indexed, Node, Service
+from reference.catalog.store import Instance, NodeCheck
+from reference.config.durations import format_duration
 from reference.config.model import Upstream
 from reference.mesh.authority import Root
 from reference.mesh.leaf import Leaf
+
+#: An answer that is there and says "nothing".
+Null = Raw
+NULL = Raw(b"null")
 
 
 class UpstreamView(Record, kw_only=True):
@@ -56,7 +61,7 @@ class AgentService(Record, kw_only=True):
     meta: Mapping[str, str] | None
     port: int
     address: str
-    weights: Weights
+    weights: WeightsRecord
     enable_tag_override: bool = False
     content_hash: str | UnsetType = UNSET
     proxy_destination: str | UnsetType = UNSET
@@ -101,10 +106,15 @@ class NodeView(Record, kw_only=True):
     node: str
     address: str
     datacenter: str
-    tagged_addresses: Mapping[str, str]
-    meta: Mapping[str, str]
+    tagged_addresses: Mapping[str, str] | None
+    meta: Mapping[str, str] | None
     create_index: int
     modify_index: int
+
+
+class NodeServices(Record, kw_only=True):
+    node: NodeView
+    services: Mapping[str, NodeService]
 
 
 class HealthEntry(Record, kw_only=True):
@@ -118,14 +128,14 @@ class CatalogEntry(Record, kw_only=True):
     node: str
     address: str
     datacenter: str
-    tagged_addresses: Mapping[str, str]
-    node_meta: Mapping[str, str]
+    tagged_addresses: Mapping[str, str] | None
+    node_meta: Mapping[str, str] | None
     service_kind: str
     service_id: str
     service_name: str
     service_tags: Sequence[str]
     service_address: str
-    service_weights: Weights
+    service_weights: WeightsRecord
     service_meta: Mapping[str, str]
     service_port: int
     service_enable_tag_override: bool
@@ -145,8 +155,8 @@ class RootView(Record, kw_only=True):
     not_before: datetime
     not_after: datetime
     root_cert: str
-    intermediate_certs: None = None
-    active: bool = True
+    intermediate_certs: Sequence[str] | None
+    active: bool
     create_index: int
     modify_index: int
 
@@ -155,6 +165,13 @@ class Roots(Record, kw_only=True):
     active_root_id: str
     trust_domain: str
     roots: Sequence[RootView]
+
+
+class AuthorityConfigView(Record, kw_only=True):
+    provider: str
+    config: Mapping[str, Any] | None
+    create_index: int
+    modify_index: int
 
 
 class LeafView(Record, kw_only=True):
@@ -210,15 +227,18 @@ def agent_service(service: Service, managed: Managed | None) -> AgentService:
         meta=service.meta,
         port=service.port,
         address=service.address,
-        weights=Weights(),
+        weights=weights(service.weights),
         enable_tag_override=service.enable_tag_override,
         proxy_destination=UNSET if target is None else target.service_name,
         proxy=UNSET
         if target is None
         else DestinationView(
             destination_service_name=target.service_name,
+            destination_service_id=target.service_id or UNSET,
             local_service_address=target.local_address or UNSET,
             local_service_port=target.local_port or UNSET,
+            config=target.config or UNSET,
+            upstreams=[upstream(value) for value in target.upstreams],
         ),
         connect=connect,
     )
@@ -236,14 +256,10 @@ def check(value: Check, node: str, *, created: int = 0, modified: int = 0) -> Ch
         service_id=value.service_id,
         service_name=value.service_name,
         service_tags=value.service_tags,
-        definition={},
+        definition=_plan(value.plan),
         create_index=created,
         modify_index=modified,
     )
-
-
-def _addresses(node: Node) -> Mapping[str, str]:
-    return {"lan": node.address, "wan": node.address}
 
 
 def node(value: Indexed[Node]) -> NodeView:
@@ -253,23 +269,55 @@ def node(value: Indexed[Node]) -> NodeView:
         node=value.value.name,
         address=value.value.address,
         datacenter=value.value.datacenter,
-        tagged_addresses=_addresses(value.value),
-        meta=NODE_META,
+        tagged_addresses=value.value.tagged_addresses,
+        meta=value.value.meta,
         create_index=value.created,
         modify_index=value.modified,
     )
 
 
+def node_check(found: NodeCheck) -> CheckView:
+    """A check of the catalog, with its node."""
+    check_ = found.check
+    return check(check_.value, found.node.name, created=check_.created, modified=check_.modified)
+
+
+def node_services(node_: Indexed[Node], services: Sequence[Indexed[Service]]) -> NodeServices:
+    """A node with what runs on it."""
+    return NodeServices(node=node(node_), services={each.value.id: _indexed(each) for each in services})
+
+
+def _indexed(found: Indexed[Service]) -> NodeService:
+    service = node_service(found.value)
+    service.tags = service.tags or ()
+    service.create_index, service.modify_index = found.created, found.modified
+    return service
+
+
+def _plan(plan: CheckPlan) -> Mapping[str, Any]:
+    """What is said of how a check is done; the rest is left out."""
+    spans = {
+        "Interval": plan.interval,
+        "Timeout": plan.timeout,
+        "DeregisterCriticalServiceAfter": plan.deregister_after,
+    }
+    others = {
+        "HTTP": plan.http,
+        "TLSSkipVerify": plan.tls_skip_verify,
+        "Header": plan.header,
+        "Method": plan.method,
+        "TCP": plan.tcp,
+    }
+    said = {key: format_duration(span) for key, span in spans.items() if span}
+    return said | {key: value for key, value in others.items() if value}
+
+
 def health_entry(instance: Instance) -> HealthEntry:
     """An instance as ``/v1/health`` shows it."""
-    service = node_service(instance.service.value)
-    service.tags = service.tags or ()
-    service.create_index = instance.service.created
-    service.modify_index = instance.service.modified
     name = instance.node.value.name
     return HealthEntry(
         node=node(instance.node),
-        service=service,
+        service=_indexed(instance.service),
         checks=[check(c.value, name, created=c.created, modified=c.modified) for c in instance.checks],
     )
 
@@ -283,8 +331,8 @@ def catalog_entry(instance: Instance) -> CatalogEntry:
         node=where.name,
         address=where.address,
         datacenter=where.datacenter,
-        tagged_addresses=_addresses(where),
-        node_meta=NODE_META,
+        tagged_addresses=where.tagged_addresses,
+        node_meta=where.meta,
         service_kind=service.kind,
         service_id=service.id,
         service_name=service.name,
@@ -302,10 +350,10 @@ def catalog_entry(instance: Instance) -> CatalogEntry:
     )
 
 
-def roots(root: Root, trust_domain: str) -> Roots:
+def roots(known: Sequence[Root], trust_domain: str) -> Roots:
     """The roots of the mesh; never a private key (MP-INT-016)."""
     return Roots(
-        active_root_id=root.id,
+        active_root_id=next(root.id for root in known if root.active),
         trust_domain=trust_domain,
         roots=[
             RootView(
@@ -317,9 +365,12 @@ def roots(root: Root, trust_domain: str) -> Roots:
                 not_before=root.not_before,
                 not_after=root.not_after,
                 root_cert=root.certificate,
-                create_index=root.index,
-                modify_index=root.index,
+                intermediate_certs=root.intermediates or None,
+                active=root.active,
+                create_index=root.created,
+                modify_index=root.modified,
             )
+            for root in known
         ],
     )
 

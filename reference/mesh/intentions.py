@@ -18,9 +18,11 @@ Names are equal regardless of case.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 WILDCARD = "*"
 DEFAULT_NAMESPACE = "default"
@@ -77,8 +79,7 @@ class Party:
         return (own, Party(WILDCARD, own.namespace), Party(WILDCARD, WILDCARD))[2 - own.exact_parts :]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """What a user says; all of it is text of theirs, so ``problems`` must be empty before it counts."""
 
     source: Party
@@ -88,7 +89,7 @@ class Rule:
     description: str = ""
     default_addr: str = ""
     default_port: int = 0
-    meta: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def pair(self) -> tuple[Party, Party]:
@@ -115,8 +116,7 @@ class Rule:
         ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Intention:
+class Intention(msgspec.Struct, frozen=True, kw_only=True):
     """A rule in force, with its UUID, and the indexes and times at which it was made and last changed."""
 
     id: str
@@ -162,6 +162,10 @@ class Intentions:
     def get(self, intention_id: str) -> Intention | None:
         """The intention with this id."""
         return self._by_id.get(intention_id)
+
+    def between(self, source: Party, destination: Party) -> Intention | None:
+        """The intention that names exactly these two."""
+        return self._by_pair.get((source.folded, destination.folded))
 
     def check_free(self, rule: Rule, *, besides: str = "") -> None:
         """Raise :class:`IntentionError` when an intention other than ``besides`` has the pair of ``rule``."""

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
+import msgspec
+
+from reference.catalog.documents import Documents, StorageError
 from reference.catalog.index import IndexClock
 from reference.catalog.watch import Watch
 from reference.mesh.authority import Clock, utc_now
 from reference.mesh.intentions import Intention, IntentionError, Intentions, Rule, check_id, describe_problems
-from reference.mesh.intentions_storage import IntentionStorage
 
 #: What readers of intentions wait for.
 TOPIC = "intentions"
+
+#: Under which intentions are stored, by their ids.
+KIND = "intention"
 
 
 class IntentionRegister:
     """All changes go through here; ``known`` is what is in force, ``index`` that of the last change.
 
     Changes raise :class:`IntentionError` when they make no sense and
-    :class:`~reference.mesh.storage.StorageError` when they cannot be stored, and then change nothing.
+    :class:`~reference.catalog.documents.StorageError` when they cannot be stored, and then change nothing.
     """
 
     def __init__(
-        self, storage: IntentionStorage, *, index: IndexClock, watch: Watch, clock: Clock = utc_now
+        self, documents: Documents, *, index: IndexClock, watch: Watch, clock: Clock = utc_now
     ) -> None:
-        """Read what is stored. Raises :class:`~reference.mesh.storage.StorageError`."""
-        self._storage = storage
+        """Read what is stored. Raises :class:`~reference.catalog.documents.StorageError`.
+
+        A record that cannot be understood is such an error: without it connections would be allowed that somebody
+        has forbidden.
+        """
+        self._documents = documents
         self._clock = clock
         self._index = index
         self._watch = watch
         self.known = Intentions()
-        for intention in storage.load():
+        for intention in _stored(documents):
             self.known.put(intention)
         self.index = index.advance()
 
@@ -65,12 +75,12 @@ class IntentionRegister:
     def delete(self, intention_id: str) -> None:
         """Take a rule out of force (MP-IXN-007)."""
         old = self._existing(intention_id)
-        self._storage.delete(old.id)
+        self._documents.delete(KIND, old.id)
         self.known.remove(old.id)
         self._changed(self._index.advance())
 
     def _put(self, intention: Intention) -> None:
-        self._storage.put(intention)
+        self._documents.put(KIND, intention.id, msgspec.json.encode(intention))
         self.known.put(intention)
         self._changed(intention.modified)
 
@@ -91,3 +101,14 @@ class IntentionRegister:
 def _check(rule: Rule) -> None:
     if problems := rule.problems():
         raise IntentionError(describe_problems(problems))
+
+
+def _stored(documents: Documents) -> Iterator[Intention]:
+    for intention_id, content in documents.load(KIND):
+        try:
+            yield msgspec.json.decode(content, type=Intention)
+        except msgspec.MsgspecError as error:
+            raise StorageError(
+                f"the stored intention {intention_id} cannot be understood: {error}. Restore rules.sqlite3 in the "
+                "data directory from a backup, or move it away to start without intentions, tokens and policies."
+            ) from error

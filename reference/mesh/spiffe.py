@@ -9,8 +9,9 @@ Two forms exist (MP-CA-002, MP-CA-003, MP-CA-005)::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
 
 _SERVICE_PATH = re.compile(r"/ns/([^/]+)/dc/([^/]+)/svc/([^/]+)")
 
@@ -19,8 +20,7 @@ class SpiffeError(ValueError):
     """The text is not a SPIFFE id of this mesh."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SigningId:
+class SigningId(msgspec.Struct, frozen=True, kw_only=True):
     """The identity of an authority."""
 
     trust_domain: str
@@ -31,8 +31,7 @@ class SigningId:
         return f"spiffe://{self.trust_domain}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServiceId:
+class ServiceId(msgspec.Struct, frozen=True, kw_only=True):
     """The identity of a service; each instance of it has the same."""
 
     trust_domain: str

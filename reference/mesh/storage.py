@@ -1,41 +1,63 @@
 """Where an authority outlives its agent: one SQLite file in the data directory.
 
 The file holds the private key of the root, so it is readable by its owner only, and a write has reached the disk
-before anybody sees a certificate that depends on it (WAL, ``synchronous=FULL``).
+before anybody sees a certificate that depends on it (WAL, ``synchronous=FULL``). The authority is one row, written
+in one transaction: a rotation has happened as a whole or not at all.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE authority (
-    trust_domain TEXT NOT NULL,
-    serial INTEGER NOT NULL,
-    certificate TEXT NOT NULL,
-    private_key TEXT NOT NULL
-)
-"""
+import msgspec
+
+from reference.catalog.documents import StorageError, durable_connection
+from reference.secretive import Secretive
+
+_SCHEMA_VERSION = 2
+_SCHEMA = "CREATE TABLE authority (record BLOB NOT NULL)"
+#: Before there were several roots.
+_FIRST_VERSION = 1
 
 
-class StorageError(Exception):
-    """The stored authority cannot be used; the text says which file, why, and what to do."""
+class StoredRoot(msgspec.Struct, frozen=True, kw_only=True):
+    """A root with the certificates that go with its leaves, as PEM. ``rotated_out`` is None for the active one.
+
+    ``longest_leaf`` is the longest life that its leaves may have had; None where an earlier format did not say.
+    """
+
+    certificate: str
+    intermediates: tuple[str, ...] = ()
+    rotated_out: datetime | None = None
+    longest_leaf: timedelta | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredAuthority:
-    """All that makes an authority: certificate and key as PEM."""
+class StoredAuthority(Secretive, frozen=True, kw_only=True):
+    """All that makes an authority. One of ``roots`` is active, and ``private_key`` is its key, as PEM.
+
+    ``serial`` is the number of the last root that was made here, ``options`` the configuration word for word,
+    ``told`` the digest of what the configuration files said when they were last looked at.
+    """
+
+    UNSHOWN = frozenset({"options", "private_key"})
 
     trust_domain: str
     serial: int
-    certificate: str
-    private_key: str = field(repr=False)
+    roots: tuple[StoredRoot, ...]
+    private_key: str
+    options: Mapping[str, object] | None = None
+    told: str = ""
+
+    @property
+    def active(self) -> StoredRoot:
+        """The root that signs. Raises :class:`ValueError` when there is not exactly one."""
+        (active,) = (root for root in self.roots if root.rotated_out is None)
+        return active
 
 
 class AuthorityStorage(Protocol):
@@ -77,16 +99,16 @@ class SqliteStorage:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if version == 0:
                     return None
+                if version == _FIRST_VERSION:
+                    return self._load_first(connection)
                 if version != _SCHEMA_VERSION:
                     raise self._trouble(f"it has format {version}, this agent knows {_SCHEMA_VERSION}")
-                row = connection.execute(
-                    "SELECT trust_domain, serial, certificate, private_key FROM authority"
-                ).fetchone()
-        except (OSError, sqlite3.Error) as error:
+                row = connection.execute("SELECT record FROM authority").fetchone()
+            if row is None:
+                raise self._trouble("it holds no authority")
+            return msgspec.json.decode(row[0], type=StoredAuthority)
+        except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
             raise self._trouble(str(error)) from error
-        if row is None:
-            raise self._trouble("it holds no authority")
-        return StoredAuthority(trust_domain=row[0], serial=row[1], certificate=row[2], private_key=row[3])
 
     def save(self, authority: StoredAuthority) -> None:
         """Write the file, in one transaction."""
@@ -95,33 +117,27 @@ class SqliteStorage:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute("DROP TABLE IF EXISTS authority")
                 connection.execute(_SCHEMA)
-                connection.execute(
-                    "INSERT INTO authority VALUES (?, ?, ?, ?)",
-                    (authority.trust_domain, authority.serial, authority.certificate, authority.private_key),
-                )
+                connection.execute("INSERT INTO authority VALUES (?)", (msgspec.json.encode(authority),))
                 connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         except (OSError, sqlite3.Error) as error:
             raise self._trouble(str(error)) from error
+
+    def _load_first(self, connection: sqlite3.Connection) -> StoredAuthority:
+        row = connection.execute(
+            "SELECT trust_domain, serial, certificate, private_key FROM authority"
+        ).fetchone()
+        if row is None:
+            raise self._trouble("it holds no authority")
+        trust_domain, serial, certificate, private_key = row
+        return StoredAuthority(
+            trust_domain=trust_domain,
+            serial=serial,
+            roots=(StoredRoot(certificate=certificate),),
+            private_key=private_key,
+        )
 
     def _trouble(self, what: str) -> StorageError:
         return StorageError(
             f"the certificate authority in {self._path} cannot be used: {what}. "
             "Restore the file from a backup, or move it away to start a new trust domain."
         )
-
-
-def durable_connection(path: Path) -> sqlite3.Connection:
-    """A connection to the database in ``path`` whose commits have reached the disk, and that only its owner can read.
-
-    Raises :class:`OSError` and :class:`sqlite3.Error`.
-    """
-    # SQLite gives its side files the mode of the main file, so the mode is set before it opens it.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection

@@ -1,38 +1,25 @@
-"""The agent's HTTP API, as little of it as a proxy needs: requests on kept-alive connections, and watches.
-
-Deviation from the original (MP-BIP-019): it retried a watch after 5 s x failures^2, at most 180 s; here the first
-retry comes after a quarter of a second and the pause doubles up to 30 s, with jitter, so that a restarted agent is
-found at once and a missing one costs nothing.
-"""
+"""The agent's HTTP API, as little of it as a proxy needs: requests on kept-alive connections."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import ssl
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from typing import Any
 
-from reference.proxy.log import Log
-
 REQUEST_TIMEOUT = 10.0
-#: How long the agent may hold a blocking query; it adds up to a sixteenth.
-BLOCK_SECONDS = 300
-
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 30.0
-#: An answer quicker than this that brought nothing new, not even an index, did not block: that is a failure.
-UNBLOCKED_SECONDS = 0.05
 
 
 class AgentError(Exception):
     """The agent cannot be reached, or refuses; the message says which."""
+
+
+class Unreachable(AgentError):
+    """The agent cannot be reached, or is not itself: it says nothing about what was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +62,17 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:
-        """The body of a 200 answer, decoded; :class:`AgentError` for any other answer."""
+    def expect_success(self) -> None:
+        """:class:`AgentError` unless the status is 200."""
         if self.status != 200:
             text = self.body[:500].decode("utf-8", "replace").strip()
-            raise AgentError(f"Unexpected response code: {self.status} ({text})")
+            problem = f"Unexpected response code: {self.status} ({text})"
+            # An agent that has just started may know neither leader nor authority: 500 is no answer to anything.
+            raise Unreachable(problem) if self.status >= 500 else AgentError(problem)
+
+    def json(self) -> Any:
+        """The body of a 200 answer, decoded; :class:`AgentError` for any other answer."""
+        self.expect_success()
         try:
             return json.loads(self.body)
         except ValueError:
@@ -99,7 +92,7 @@ class Connection:
     ) -> Reply:
         """Ask once; again on a new connection when a kept-alive one turns out to be dead.
 
-        Raises :class:`AgentError`.
+        Raises :class:`Unreachable`.
         """
         reused = self._socket is not None
         try:
@@ -107,7 +100,7 @@ class Connection:
         except (OSError, ValueError, EOFError) as problem:
             self.close()
             if not reused or isinstance(problem, TimeoutError):
-                raise AgentError(f"{method} {self._agent}{path.partition('?')[0]}: {problem}") from None
+                raise Unreachable(f"{method} {self._agent}{path.partition('?')[0]}: {problem}") from None
         return self.request(method, path, body=body, timeout=timeout)
 
     def cut(self) -> None:
@@ -161,110 +154,29 @@ class Client:
         self._agent = agent
         self._idle: deque[Connection] = deque()
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, *, timeout: float = REQUEST_TIMEOUT) -> Any:
         """The decoded answer of a GET; :class:`AgentError` when there is none."""
-        return self._ask("GET", path, b"")
+        return self._ask("GET", path, b"", timeout).json()
 
-    def post(self, path: str, body: Mapping[str, str]) -> Any:
+    def post(self, path: str, body: Mapping[str, str], *, timeout: float = REQUEST_TIMEOUT) -> Any:
         """The decoded answer of a POST; :class:`AgentError` when there is none."""
-        return self._ask("POST", path, json.dumps(body).encode())
+        return self._ask("POST", path, json.dumps(body).encode(), timeout).json()
 
-    def _ask(self, method: str, path: str, body: bytes) -> Any:
+    def put(self, path: str, body: Mapping[str, Any] | None = None) -> None:
+        """A PUT whose answer says no more than that it was done; :class:`AgentError` when it was not."""
+        reply = self._ask("PUT", path, b"" if body is None else json.dumps(body).encode(), REQUEST_TIMEOUT)
+        reply.expect_success()
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _ask(self, method: str, path: str, body: bytes, timeout: float) -> Reply:
         connection = self._idle.pop() if self._idle else Connection(self._agent)
-        reply = connection.request(method, path, body=body)
+        reply = connection.request(method, path, body=body, timeout=timeout)
         self._idle.append(connection)
-        return reply.json()
-
-
-def next_cursor(headers: Mapping[str, str], previous: str) -> str:
-    """The query parameter that makes the next request wait for news, from the headers of the last answer.
-
-    A content hash is opaque; an index that went backwards starts again from nothing, since it belongs to another
-    life of the agent.
-    """
-    if content_hash := headers.get("x-consul-contenthash"):
-        return f"hash={content_hash}"
-    index = headers.get("x-consul-index", "")
-    if not (index.isascii() and index.isdigit()) or int(index) < 1:
-        return ""
-    if previous.startswith("index=") and int(index) < int(previous.removeprefix("index=")):
-        return ""
-    return f"index={index}"
-
-
-def pause_before(failures: int, chance: float) -> float:
-    """Seconds before retry number ``failures`` (from 1); ``chance`` in [0, 1) spreads a crowd of proxies."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 16)) * (0.75 + chance / 2)
-
-
-class Watch:
-    """Follows one path by blocking queries, on a thread of its own, until :meth:`stop`.
-
-    ``on_change`` gets the decoded answer, on that thread, first of all and whenever its bytes have changed; what it
-    raises counts as a failure of the watch. A failure is logged when its reason is a new one, and retried.
-    """
-
-    def __init__(
-        self,
-        agent: Agent,
-        *,
-        name: str,
-        path: str,
-        on_change: Callable[[Any], None],
-        log: Log,
-        block_seconds: int = BLOCK_SECONDS,
-    ) -> None:
-        self._connection = Connection(agent)
-        self._name = name
-        self._path = path
-        self._on_change = on_change
-        self._log = log
-        self._block_seconds = block_seconds
-        self._stopped = threading.Event()
-        threading.Thread(target=self._follow, name=f"watch {name}", daemon=True).start()
-
-    def stop(self) -> None:
-        """End the watch; no change is told afterwards but one that is being told now."""
-        self._stopped.set()
-        self._connection.cut()
-
-    def _follow(self) -> None:
-        cursor, seen, reason, failures = "", b"", "", 0
-        while not self._stopped.is_set():
-            try:
-                asked = time.monotonic()
-                # Without a cursor the agent has nothing to wait for, though some wait ten minutes for a leaf.
-                held = self._block_seconds * 17 / 16 if cursor else 0.0
-                reply = self._connection.request("GET", self._url(cursor), timeout=held + REQUEST_TIMEOUT)
-                if self._stopped.is_set():
-                    break
-                answer = reply.json()
-                following = next_cursor(reply.headers, cursor)
-                if reply.body != seen:
-                    self._on_change(answer)
-                elif cursor == following != "" and time.monotonic() - asked < UNBLOCKED_SECONDS:
-                    raise AgentError("the agent answers blocking queries without blocking")
-                cursor, seen, failures = following, reply.body, 0
-                if reason:
-                    self._log.info(f"consul.watch: Watch (type: {self._name}) works again")
-                reason = ""
-            except (AgentError, ValueError, OSError) as problem:
-                failures += 1
-                pause = pause_before(failures, os.urandom(1)[0] / 256)
-                if str(problem) != reason and not self._stopped.is_set():
-                    reason = str(problem)
-                    self._log.err(
-                        f"consul.watch: Watch (type: {self._name}) errored: {reason}, retry in {pause:.2g}s"
-                    )
-                # Another agent may answer next, with a smaller index: ask it without one, lest it makes us wait.
-                cursor = ""
-                self._stopped.wait(pause)
-        self._connection.close()
-
-    def _url(self, cursor: str) -> str:
-        if not cursor:
-            return self._path
-        return f"{self._path}{'&' if '?' in self._path else '?'}{cursor}&wait={self._block_seconds}s"
+        return reply
 
 
 def _line(reader: BufferedReader) -> str:

@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 BIG_BUFFER = 1 << 20
-MODEST_BUFFER = 1 << 16
+#: What is read from a TLS socket at once.
+RAW_BUFFER = 1 << 16
+#: Room for what a raw buffer has, and for the beginning of a record that came before.
+MODEST_BUFFER = RAW_BUFFER + (1 << 14)
 #: As many directions may be stuck with a big buffer; further ones get modest ones, so that slow readers cost little.
 BIG_BUFFERS = 16
-#: Buffers kept for the next turn: a turn needs one.
-SPARE_BUFFERS = 2
 
 
 class Buffers:
-    """The pool of one loop. A buffer is a memoryview; whoever takes one gives it back."""
+    """The pool of one loop.
+
+    ``current`` is what a turn reads into. Whoever cannot pass on what it has read in the same turn takes the buffer
+    away with :meth:`keep`, and brings it back with :meth:`give`: so an idle connection has none, and a busy one whose
+    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn.
+    """
 
     def __init__(self) -> None:
-        self._spare: list[memoryview] = []
-        self._big_lent = 0
+        self.current = memoryview(bytearray(BIG_BUFFER))
+        self.raw = memoryview(bytearray(RAW_BUFFER))
+        self._spare: memoryview | None = None
+        self._big_kept = 0
 
-    def take(self) -> memoryview:
-        if self._big_lent >= BIG_BUFFERS:
-            return memoryview(bytearray(MODEST_BUFFER))
-        self._big_lent += 1
-        return self._spare.pop() if self._spare else memoryview(bytearray(BIG_BUFFER))
+    def keep(self) -> memoryview:
+        """Take the current buffer away; the next turn gets another one."""
+        kept = self.current
+        if len(kept) == BIG_BUFFER:
+            self._big_kept += 1
+        if self._big_kept >= BIG_BUFFERS:
+            self.current = memoryview(bytearray(MODEST_BUFFER))
+        else:
+            self.current = self._spare or memoryview(bytearray(BIG_BUFFER))
+            self._spare = None
+        return kept
 
     def give(self, buffer: memoryview) -> None:
-        if len(buffer) == BIG_BUFFER:
-            self._big_lent -= 1
-            if len(self._spare) < SPARE_BUFFERS:
-                self._spare.append(buffer)
+        """Bring a kept buffer back."""
+        if len(buffer) != BIG_BUFFER:
+            return
+        self._big_kept -= 1
+        if len(self.current) == BIG_BUFFER:
+            self._spare = buffer
+        else:
+            self.current = buffer

@@ -6,9 +6,10 @@ Every reader takes decoded JSON and raises :class:`AnswerError` when a field tha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from reference.proxy.config import Address
+from reference.proxy.endpoints import Address
 
 
 class AnswerError(ValueError):
@@ -26,10 +27,11 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """The certificate of this proxy's service, its chain and its key, all PEM."""
+    """The certificate of this proxy's service, its chain and its key, all PEM; ``expires`` is a Unix time."""
 
     uri: str
     certificate: str
+    expires: float
     key: str = field(repr=False)
 
 
@@ -64,6 +66,7 @@ def leaf(answer: Any) -> Leaf:
     return Leaf(
         uri=_text(answer, "ServiceURI"),
         certificate=_text(answer, "CertPEM"),
+        expires=_moment(answer, "ValidBefore"),
         key=_text(answer, "PrivateKeyPEM"),
     )
 
@@ -109,3 +112,11 @@ def _text(entry: Any, name: str) -> str:
     if not isinstance(value, str):
         raise AnswerError(f"the agent's answer has no {name}")
     return value
+
+
+def _moment(entry: Any, name: str) -> float:
+    written = _text(entry, name)
+    try:
+        return datetime.fromisoformat(written).timestamp()
+    except ValueError:
+        raise AnswerError(f"the agent's answer has {written!r} as {name}") from None

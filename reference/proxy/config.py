@@ -1,44 +1,48 @@
 """What the agent tells a proxy to do: the answer of ``/v1/agent/connect/proxy/:id`` as data. Pure.
 
-Shapes and defaults are the original's (MP-INT-001, MP-BIP-010 to 016). Numbers may come as JSON numbers or as
-numeric strings: HCL turns one into the other on the way. Every documented option is effective, also the two that
-the original ignored (``handshake_timeout_ms`` and ``connect_timeout_ms``, MP-BIP-015, MP-BIP-016).
+Shapes and defaults are the original's (MP-INT-001, MP-BIP-010 to 016). Every documented option is effective, also
+the two that the original ignored (``handshake_timeout_ms`` and ``connect_timeout_ms``, MP-BIP-015, MP-BIP-016).
+A proxy that somebody registered as a service of kind ``connect-proxy`` is described by ``/v1/agent/service/:id``
+instead (MP-INT-011); ``bind_address`` and ``bind_port`` in its config win over the address of that service.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reference.proxy import reading, telemetry
+from reference.proxy.endpoints import (
+    Address,
+    ConfigError,
+    Endpoint,
+    parse_address,
+    parse_endpoint,
+    socket_path,
+)
+from reference.proxy.telemetry import Telemetry
+
 PREPARED_QUERY = "prepared_query"
 
-
-class ConfigError(ValueError):
-    """A value that a proxy cannot use; the message names the key, the value and the remedy."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """Where to listen or to connect: an IP address or host name, and a TCP port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+CONNECT_TIMEOUT_MS = 10_000
+HANDSHAKE_TIMEOUT_MS = 10_000
+LOCAL_CONNECT_TIMEOUT_MS = 1_000
+DRAIN_TIMEOUT_MS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
     """A dependency offered on a local port. ``connect_timeout`` (seconds) spans discovery, TCP and TLS."""
 
-    bind: Address
+    bind: Endpoint
     name: str
-    kind: str
-    namespace: str
-    datacenter: str
-    connect_timeout: float
+    kind: str = "service"
+    namespace: str = "default"
+    datacenter: str = ""
+    connect_timeout: float = CONNECT_TIMEOUT_MS / 1000
+    #: 0 is no limit.
+    max_connections: int = 0
 
     def __str__(self) -> str:
         return f"{self.bind}->{self.kind}:{self.namespace}/{self.name}"
@@ -46,12 +50,17 @@ class Upstream:
 
 @dataclass(frozen=True, kw_only=True)
 class Public:
-    """The mutual TLS listener in front of the application. Time-outs are seconds."""
+    """The mutual TLS listener in front of the application. Time-outs are seconds, a limit of 0 is none."""
 
-    bind: Address
-    application: Address
-    handshake_timeout: float
-    local_connect_timeout: float
+    bind: Endpoint
+    application: Endpoint
+    handshake_timeout: float = HANDSHAKE_TIMEOUT_MS / 1000
+    local_connect_timeout: float = LOCAL_CONNECT_TIMEOUT_MS / 1000
+    max_connections: int = 0
+    #: Whether the application is told who comes, by a header of the PROXY protocol, version 2.
+    proxy_protocol: bool = False
+    #: Whether a changed intention ends what it forbids.
+    reauthorize: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,116 +69,137 @@ class ProxyConfig:
 
     service: str
     public: Public | None
-    upstreams: tuple[Upstream, ...]
+    upstreams: tuple[Upstream, ...] = ()
+    #: Seconds that connections have to end when the proxy is asked to.
+    drain_timeout: float = DRAIN_TIMEOUT_MS / 1000
+    prometheus: Address | None = None
+    telemetry: Telemetry | None = None
 
 
 def parse(answer: Any) -> ProxyConfig:
     """Read the decoded JSON answer; :class:`ConfigError` names the first value that is of no use."""
+    if isinstance(answer, Mapping) and "Kind" in answer:
+        answer = _managed_form(answer)
     if not isinstance(answer, Mapping) or not isinstance(answer.get("TargetServiceName"), str):
         raise ConfigError("the agent's answer is not a proxy configuration: TargetServiceName is missing")
-    config = _mapping(answer.get("Config"), "Config")
+    service, config = answer["TargetServiceName"], reading.mapping(answer.get("Config"), "Config")
     entries = answer.get("Upstreams") or ()
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         raise ConfigError("Upstreams must be a list")
-    upstreams = tuple(_upstream(_mapping(entry, f"Upstreams[{i}]"), i) for i, entry in enumerate(entries))
-    binds: set[Address] = set()
+    prometheus = reading.text(config, "prometheus_bind_address", "prometheus_bind_address")
+    return ProxyConfig(
+        service=service,
+        public=_public(config),
+        upstreams=distinct(
+            _upstream(reading.mapping(entry, f"Upstreams[{i}]"), i) for i, entry in enumerate(entries)
+        ),
+        drain_timeout=reading.seconds(config, "drain_timeout_ms", DRAIN_TIMEOUT_MS, "drain_timeout_ms"),
+        prometheus=parse_address(prometheus, "prometheus_bind_address") if prometheus else None,
+        telemetry=telemetry.parse(reading.mapping(config.get("telemetry"), "telemetry"), service=service),
+    )
+
+
+def distinct(upstreams: Iterable[Upstream]) -> tuple[Upstream, ...]:
+    """The upstreams; :class:`ConfigError` when two want one address."""
+    by_bind: dict[Endpoint, Upstream] = {}
     for upstream in upstreams:
-        if upstream.bind in binds:
+        if upstream.bind in by_bind:
             raise ConfigError(f"two upstreams want {upstream.bind}: give each a local_bind_port of its own")
-        binds.add(upstream.bind)
-    return ProxyConfig(service=answer["TargetServiceName"], public=_public(config), upstreams=upstreams)
+        by_bind[upstream.bind] = upstream
+    return tuple(by_bind.values())
 
 
-def parse_address(text: str, key: str) -> Address:
-    """Read ``host:port`` or ``[v6]:port``; ``key`` is where the text stood, for the message."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-        raise ConfigError(f"{key}: {text!r} is not an address: write host:port, or [host]:port for IPv6")
-    return Address(host=host or "127.0.0.1", port=int(port))
+def _managed_form(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description of a registered proxy, in the form of a managed one."""
+    if answer["Kind"] != "connect-proxy":
+        raise ConfigError(f"service {answer.get('ID')} is not a connect proxy: register one, or use -service")
+    proxy = reading.mapping(answer.get("Proxy"), "Proxy")
+    local_port = reading.port(proxy.get("LocalServicePort", 0), "LocalServicePort")
+    host = reading.text(proxy, "LocalServiceAddress", "LocalServiceAddress") or "127.0.0.1"
+    described: dict[str, Any] = {}
+    if local_port:  # who registers a proxy for its upstreams alone names no application
+        described = {
+            "bind_address": answer.get("Address"),
+            "bind_port": answer.get("Port", 0),
+            "local_service_address": str(Address(host=host, port=local_port)),
+        }
+    return {
+        "TargetServiceName": proxy.get("DestinationServiceName"),
+        "Config": {**described, **reading.mapping(proxy.get("Config"), "Proxy.Config")},
+        "Upstreams": proxy.get("Upstreams"),
+    }
 
 
 def _public(config: Mapping[str, Any]) -> Public | None:
-    port = _port(config.get("bind_port", 0), "bind_port")
-    if port == 0:
-        return None
+    bind = _listens_on(config, "bind_socket_path", "bind_socket_mode", "")
+    if bind is None:
+        port = reading.port(config.get("bind_port", 0), "bind_port")
+        if port == 0:
+            return None
+        bind = Address(host=reading.text(config, "bind_address", "bind_address") or "0.0.0.0", port=port)  # noqa: S104
+    protocol = reading.text(config, "proxy_protocol", "proxy_protocol")
+    if protocol not in ("", "v2"):
+        raise ConfigError(f"proxy_protocol is {protocol!r}: it must be v2, or left out")
     return Public(
-        bind=Address(host=_text(config, "bind_address", "bind_address") or "0.0.0.0", port=port),  # noqa: S104
-        application=parse_address(
-            _text(config, "local_service_address", "local_service_address"), "local_service_address"
+        bind=bind,
+        application=_application(config),
+        handshake_timeout=reading.seconds(
+            config, "handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS, "handshake_timeout_ms"
         ),
-        handshake_timeout=_seconds(config, "handshake_timeout_ms", 10_000, "handshake_timeout_ms"),
-        local_connect_timeout=_seconds(config, "local_connect_timeout_ms", 1_000, "local_connect_timeout_ms"),
+        local_connect_timeout=reading.seconds(
+            config, "local_connect_timeout_ms", LOCAL_CONNECT_TIMEOUT_MS, "local_connect_timeout_ms"
+        ),
+        max_connections=reading.count(config, "max_inbound_connections", "max_inbound_connections"),
+        proxy_protocol=protocol == "v2",
+        reauthorize=reading.boolean(
+            config, "reauthorize_established", "reauthorize_established", default=True
+        ),
     )
+
+
+def _application(config: Mapping[str, Any]) -> Endpoint:
+    path = reading.text(config, "local_service_socket_path", "local_service_socket_path")
+    if path:
+        return socket_path(path, "local_service_socket_path")
+    key = "local_service_address"
+    return parse_endpoint(reading.text(config, key, key), key)
 
 
 def _upstream(entry: Mapping[str, Any], index: int) -> Upstream:
     where = f"Upstreams[{index}]"
-    port = _port(entry.get("LocalBindPort", 0), f"{where}.LocalBindPort")
-    if port == 0:
-        raise ConfigError(f"{where}.LocalBindPort is missing: give the upstream a port from 1 to 65535")
-    name = _text(entry, "DestinationName", f"{where}.DestinationName")
+    options = reading.mapping(entry.get("Config"), f"{where}.Config")
+    bind = _listens_on(options, "local_bind_socket_path", "local_bind_socket_mode", f"{where}.Config.")
+    if bind is None:
+        port = reading.port(entry.get("LocalBindPort", 0), f"{where}.LocalBindPort")
+        if port == 0:
+            raise ConfigError(f"{where}.LocalBindPort is missing: give the upstream a port from 1 to 65535")
+        host = reading.text(entry, "LocalBindAddress", f"{where}.LocalBindAddress") or "127.0.0.1"
+        bind = Address(host=host, port=port)
+    name = reading.text(entry, "DestinationName", f"{where}.DestinationName")
     if not name:
         raise ConfigError(f"{where}.DestinationName is missing: name a service or a prepared query")
-    kind = _text(entry, "DestinationType", f"{where}.DestinationType") or "service"
+    kind = reading.text(entry, "DestinationType", f"{where}.DestinationType") or "service"
     if kind not in ("service", PREPARED_QUERY):
         raise ConfigError(f"{where}.DestinationType is {kind!r}: it must be service or prepared_query")
-    options = _mapping(entry.get("Config"), f"{where}.Config")
     return Upstream(
-        bind=Address(
-            host=_text(entry, "LocalBindAddress", f"{where}.LocalBindAddress") or "127.0.0.1", port=port
-        ),
+        bind=bind,
         name=name,
         kind=kind,
-        namespace=_text(entry, "DestinationNamespace", f"{where}.DestinationNamespace") or "default",
-        datacenter=_text(entry, "Datacenter", f"{where}.Datacenter"),
-        connect_timeout=_seconds(options, "connect_timeout_ms", 10_000, f"{where}.Config.connect_timeout_ms"),
+        namespace=reading.text(entry, "DestinationNamespace", f"{where}.DestinationNamespace") or "default",
+        datacenter=reading.text(entry, "Datacenter", f"{where}.Datacenter"),
+        connect_timeout=reading.seconds(
+            options, "connect_timeout_ms", CONNECT_TIMEOUT_MS, f"{where}.Config.connect_timeout_ms"
+        ),
+        max_connections=reading.count(
+            reading.mapping(options.get("limits"), f"{where}.Config.limits"),
+            "max_connections",
+            f"{where}.Config.limits.max_connections",
+        ),
     )
 
 
-def _mapping(value: Any, key: str) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} must be an object")
-    return value
-
-
-def _text(entry: Mapping[str, Any], name: str, key: str) -> str:
-    value = entry.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ConfigError(f"{key} is {value!r}: it must be a string")
-    return value
-
-
-def _number(value: Any, key: str) -> float:
-    """A JSON number or a string that spells one; booleans are not numbers."""
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except (ValueError, OverflowError):
-            pass
-        else:
-            if number - number == 0:  # neither infinite nor not-a-number
-                return number
-    raise ConfigError(f"{key} is {value!r}: it must be a number")
-
-
-def _port(value: Any, key: str) -> int:
-    number = _number(value, key)
-    if number != int(number) or not 0 <= number < 65536:
-        raise ConfigError(f"{key} is {value!r}: it must be a port from 1 to 65535")
-    return int(number)
-
-
-def _seconds(options: Mapping[str, Any], name: str, default_ms: int, key: str) -> float:
-    """A time-out given in milliseconds; 0 means the default, as an unset Go integer does."""
-    number = _number(options.get(name, 0), key)
-    if number < 0:
-        raise ConfigError(f"{key} is {options[name]!r}: it must be milliseconds, 0 for the default")
-    return (number or default_ms) / 1000
+def _listens_on(options: Mapping[str, Any], path_name: str, mode_name: str, where: str) -> Endpoint | None:
+    path = reading.text(options, path_name, f"{where}{path_name}")
+    if not path:
+        return None
+    return socket_path(path, f"{where}{path_name}", reading.text(options, mode_name, f"{where}{mode_name}"))

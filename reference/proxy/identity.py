@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from reference.proxy.api import Agent, Watch
+from reference.proxy.api import Agent
 from reference.proxy.catalog import Leaf, Roots
 from reference.proxy.catalog import leaf as read_leaf
 from reference.proxy.catalog import roots as read_roots
 from reference.proxy.log import Log
+from reference.proxy.spiffe import IdentityError
 from reference.proxy.tls import context
+from reference.proxy.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +29,20 @@ class Identity:
 
     uri: str
     trust_domain: str
+    #: When the leaf ends, in seconds since the epoch.
+    expires: float
     root_names: tuple[str, ...]
     server: ssl.SSLContext = field(repr=False)
     client: ssl.SSLContext = field(repr=False)
+
+    def check(self) -> None:
+        """:class:`Expired` when it must not be shown to anybody any more."""
+        if time.time() >= self.expires:
+            raise Expired(f"our own certificate {self.uri} has expired, and the agent gave no other")
+
+
+class Expired(IdentityError):
+    """We cannot say who we are."""
 
 
 def build(leaf: Leaf, roots: Roots) -> Identity:
@@ -40,6 +54,7 @@ def build(leaf: Leaf, roots: Roots) -> Identity:
     )
     return Identity(
         uri=leaf.uri,
+        expires=leaf.expires,
         trust_domain=roots.trust_domain,
         root_names=tuple(_common_name(root) for root in server.get_ca_certs()),
         server=server,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
+import stat
+import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
-from reference.proxy.config import Address
+from reference.proxy.endpoints import Address, Endpoint, SocketPath
 from reference.proxy.log import Log
 from reference.proxy.loop import READ, Loop, Task
 
@@ -17,6 +21,8 @@ BACKLOG = 1024
 ACCEPT_BATCH = 32
 #: How long to wait when there is no descriptor left for a new connection.
 PAUSE_WHEN_EXHAUSTED = 0.2
+#: How often that is said.
+COMPLAINT_SECONDS = 30.0
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -30,29 +36,24 @@ class Listener:
     socket that it owns. The creation raises :class:`OSError` when the address cannot be listened on.
     """
 
-    def __init__(self, loops: Sequence[Loop], bind: Address, serve: Serve, log: Log) -> None:
+    def __init__(self, loops: Sequence[Loop], bind: Endpoint, serve: Serve, log: Log) -> None:
         self._serve = serve
         self._log = log
         self._loops = tuple(loops)
         self._watching = set(loops)
-        self._exhausted = False
+        self._complained = float("-inf")
         self._closed = False
-        family = socket.AF_INET6 if ":" in bind.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setblocking(False)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((bind.host, bind.port))
-            self._socket.listen(BACKLOG)
-        except OSError:
-            self._socket.close()
-            raise
+        self._path = bind.path if isinstance(bind, SocketPath) else ""
+        self._socket = _listen_at_path(bind) if isinstance(bind, SocketPath) else _listen_at_address(bind)
         for loop in loops:
             loop.post(lambda loop=loop: self._watch(loop))  # type: ignore[misc]
 
     def close(self) -> None:
         """Stop listening, at once for clients. From any thread."""
         self._closed = True
+        if self._path:
+            with suppress(OSError):  # somebody else has tidied up
+                os.unlink(self._path)
         self._socket.shutdown(socket.SHUT_RDWR)
         for loop in self._loops:
             loop.post(lambda loop=loop: self._unwatch(loop))  # type: ignore[misc]
@@ -81,15 +82,14 @@ class Listener:
                     self._pause(loop, problem)
                     return
                 continue  # a connection that was reset before we came to it
-            self._exhausted = False
             accepted.setblocking(False)
-            tune(accepted)
             loop.spawn(self._serve, accepted, peer_name(peer))
 
     def _pause(self, loop: Loop, problem: OSError) -> None:
-        if not self._exhausted:
+        now = time.monotonic()
+        if now - self._complained >= COMPLAINT_SECONDS:
+            self._complained = now
             self._log.err(f"cannot accept connections: {problem.strerror}; waiting for others to end")
-        self._exhausted = True
         loop.forget(self._socket.fileno())
         loop.later(PAUSE_WHEN_EXHAUSTED, lambda: self._watch(loop))
 
@@ -101,5 +101,47 @@ def tune(sock: socket.socket) -> None:
 
 
 def peer_name(peer: Any) -> str:
-    """``host:port`` of a socket address of either family."""
-    return str(Address(host=peer[0], port=peer[1]))
+    """``host:port`` of a socket address; who comes by a unix socket has none."""
+    return str(Address(host=peer[0], port=peer[1])) if isinstance(peer, tuple) else "a unix socket"
+
+
+def _listen_at_address(bind: Address) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in bind.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        tune(listening)  # accepted sockets inherit it
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((bind.host, bind.port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _listen_at_path(bind: SocketPath) -> socket.socket:
+    """What an earlier life left at the path is replaced; what somebody listens on, or is no socket, stays."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        if _is_abandoned(bind.path):
+            os.unlink(bind.path)
+        listening.bind(bind.path)
+        if bind.mode is not None:
+            os.chmod(bind.path, bind.mode)
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _is_abandoned(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED

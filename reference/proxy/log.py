@@ -8,18 +8,21 @@ would be a noticeable part of the start.
 
 from __future__ import annotations
 
-import os
 import time
+
+from reference.proxy.logfile import Output, Plain
 
 LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR")
 
 
 class Log:
-    """Writes the lines of ``level`` and above to a descriptor. Safe from any thread: a line is one write."""
+    """Writes the lines of ``level`` and above. Safe from any thread: a line is one write."""
 
-    def __init__(self, *, level: str, fd: int = 1) -> None:
+    def __init__(self, *, level: str, output: Output | None = None) -> None:
         self._least = LEVELS.index(level)
-        self._fd = fd
+        self._output = output or Plain(1)
+        #: Whether lines of level DEBUG are written: what is said of each connection is only put together then.
+        self.debugs = self._least <= LEVELS.index("DEBUG")
 
     def debug(self, text: str) -> None:
         self._write("DEBUG", text)
@@ -39,6 +42,6 @@ class Log:
         text = " ".join(text.splitlines())  # a peer has a say in some texts; a line stays a line
         line = f"    {time.strftime('%Y/%m/%d %H:%M:%S')} [{level}] {text}\n"
         try:
-            os.write(self._fd, line.encode("utf-8", "backslashreplace"))
+            self._output.write(line.encode("utf-8", "backslashreplace"))
         except OSError:
             return  # a full disk or a closed pipe must not end the traffic

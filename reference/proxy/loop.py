@@ -13,6 +13,7 @@ All methods belong to the loop's own thread, but for :meth:`Loop.post` and :meth
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import threading
@@ -24,6 +25,7 @@ from types import coroutine
 from typing import Any, Generic, TypeVar
 
 from reference.proxy.buffers import Buffers
+from reference.proxy.waiting import Waiting
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -35,27 +37,29 @@ Handler = Callable[[int], None]
 class Timer:
     """A call that is due; :meth:`cancel` may come at any time, also after the call."""
 
-    __slots__ = ("call", "due")
+    __slots__ = ("call",)
 
-    def __init__(self, due: float, call: Callable[[], None]) -> None:
-        self.due = due
+    def __init__(self, call: Callable[[], None]) -> None:
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
         self.call = None
 
-    def __lt__(self, other: Timer) -> bool:
-        return self.due < other.due
-
 
 class Loop:
-    """See the module. ``on_crash`` is told of an exception that a handler or a task let escape."""
+    """See the module. ``on_crash`` is told of an exception that a handler or a task let escape.
 
-    def __init__(self, *, on_crash: Callable[[Exception], None]) -> None:
+    ``awake`` is False for a loop whose events are better late than at the cost of others.
+    """
+
+    def __init__(self, *, on_crash: Callable[[Exception], None], awake: bool = True) -> None:
         self._epoll = select.epoll()
+        self._waiting = Waiting(self._epoll.poll, awake=awake)
         self._handlers: dict[int, Handler] = {}
         self._masks: dict[int, int] = {}
-        self._timers: list[Timer] = []
+        #: With a number each, so that two that are due at once need no comparison of their own.
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._numbers = itertools.count()
         self._inbox: deque[Callable[[], None]] = deque()
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running = True
@@ -65,9 +69,9 @@ class Loop:
 
     def run(self) -> None:
         """Serve until :meth:`stop`, then close the loop."""
-        poll, handlers = self._epoll.poll, self._handlers
+        wait, handlers, timers = self._waiting.wait, self._handlers, self._timers
         while self._running:
-            for fd, events in poll(self._next_timeout()):
+            for fd, events in wait(self._run_timers() if timers else None):
                 handler = handlers.get(fd)
                 if handler is None:  # an earlier handler of the same batch has closed it
                     continue
@@ -76,7 +80,6 @@ class Loop:
                 except Exception as problem:
                     self.forget(fd)  # or it would be called again at once, and fail again
                     self._on_crash(problem)
-            self._run_timers()
         self._epoll.close()
         os.close(self._waker)
 
@@ -91,8 +94,8 @@ class Loop:
 
     def later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Run ``call`` in ``seconds``."""
-        timer = Timer(time.monotonic() + seconds, call)
-        heappush(self._timers, timer)
+        timer = Timer(call)
+        heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), timer))
         return timer
 
     def watch(self, fd: int, mask: int, handler: Handler) -> None:
@@ -130,19 +133,17 @@ class Loop:
         except Exception as problem:
             self._on_crash(problem)
 
-    def _next_timeout(self) -> float | None:
-        while self._timers and self._timers[0].call is None:
-            heappop(self._timers)
-        if not self._timers:
-            return None
-        return max(0.0, self._timers[0].due - time.monotonic())
-
-    def _run_timers(self) -> None:
-        timers = self._timers
-        while timers and (timers[0].call is None or timers[0].due <= time.monotonic()):
-            call = heappop(timers).call
-            if call is not None:
-                self._guard(call)
+    def _run_timers(self) -> float | None:
+        """Make the calls that are due; the seconds to the next one, None without any."""
+        timers, now = self._timers, time.monotonic()
+        while timers:
+            due, _, timer = timers[0]
+            if timer.call is not None and due > now:
+                return due - now if self._running else 0.0
+            heappop(timers)
+            if timer.call is not None:
+                self._guard(timer.call)
+        return None if self._running else 0.0
 
     def _drain_inbox(self, _events: int) -> None:
         os.eventfd_read(self._waker)
@@ -268,3 +269,10 @@ class Known(Generic[T]):
 def ready(fd: int, mask: int) -> Generator[_Ready, None, None]:
     """Wait in a task until ``fd`` is in a state of ``mask`` (an error or a hang-up counts as well)."""
     yield _Ready(fd, mask)
+
+
+async def pause(loop: Loop, seconds: float) -> None:
+    """Wait in a task for some time."""
+    over = Answer[None](loop)
+    loop.later(seconds, lambda: over.give(None))
+    await over

@@ -10,15 +10,18 @@ import os
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from reference.proxy.api import Agent, AgentError, Client, Watch
+from reference.proxy.api import Agent, AgentError, Client
 from reference.proxy.catalog import AnswerError, Instance, health_instances, query_instances
 from reference.proxy.config import PREPARED_QUERY, Upstream
 from reference.proxy.log import Log
 from reference.proxy.loop import Known, Loop
+from reference.proxy.watch import Watch
 from reference.proxy.workers import Workers
 
 #: The real 1.4.3 does not wake a blocked reader when the new instance's proxy has another name than those before.
 REFRESH_SECONDS = 15
+#: How long a prepared query may take; what is left of the connect time-out then is for its last answer.
+QUERY_SECONDS = 3.0
 
 
 class ServiceResolver:
@@ -71,7 +74,7 @@ class QueryResolver:
         """Nothing runs between dials."""
 
     def _execute(self) -> tuple[Instance, ...]:
-        return query_instances(self._client.get(self._path))
+        return query_instances(self._client.get(self._path, timeout=QUERY_SECONDS))
 
 
 Resolver = ServiceResolver | QueryResolver
@@ -86,7 +89,7 @@ def resolver(agent: Agent, client: Client, workers: Workers, upstream: Upstream,
 
 def shuffled(instances: tuple[Instance, ...]) -> list[Instance]:
     """A random order; by the system's generator, since :mod:`random` is slow to import."""
-    return sorted(instances, key=lambda _: os.urandom(8))
+    return sorted(instances, key=lambda _: os.urandom(8)) if len(instances) > 1 else list(instances)
 
 
 def _path(path: str, upstream: Upstream) -> str:

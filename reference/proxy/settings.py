@@ -1,73 +1,24 @@
-"""How a proxy process is told who it is and where its agent is: flags and environment, as the original reads them.
+"""How a proxy process is told who it is and where its agent is: flags, then environment, as the original reads them.
 
-Flags are Go's: one dash or two, ``-flag value`` or ``-flag=value`` (MP-CLI-001). A flag wins over the environment;
-an empty value is no value (MP-ENV-001: the agent sets variables that it has nothing for to the empty string).
+A flag wins over the environment; an empty value is no value (MP-ENV-001: the agent sets variables that it has nothing
+for to the empty string).
 """
 
 from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from reference.proxy.api import Agent
-from reference.proxy.config import ConfigError, parse_address
+from reference.proxy.api import Agent, AgentError, Client
+from reference.proxy.endpoints import ConfigError, parse_address
+from reference.proxy.flags import FALSE, TRUE, Flags, SettingsError
 from reference.proxy.log import LEVELS
 
-USAGE = """\
-Usage: proxyproof connect proxy [options]
 
-  Runs the proxy of one service until it is interrupted. The agent starts it for each service whose
-  definition has a connect.proxy object, and sets CONNECT_PROXY_ID and CONNECT_PROXY_TOKEN.
-
-  -proxy-id=<string>      The proxy's ID on the local agent (CONNECT_PROXY_ID).
-  -token=<string>         ACL token of the proxy (CONNECT_PROXY_TOKEN, then CONSUL_HTTP_TOKEN); prefer the
-                          environment, since other users can read a command line.
-  -http-addr=<address>    The agent's HTTP address: host:port, http://, https:// or unix:///path
-                          (CONSUL_HTTP_ADDR; default 127.0.0.1:8500).
-  -log-level=<level>      TRACE, DEBUG, INFO (default), WARN or ERR.
-
-  HTTPS to the agent: CONSUL_HTTP_SSL, CONSUL_CACERT, CONSUL_CAPATH, CONSUL_CLIENT_CERT,
-  CONSUL_CLIENT_KEY, CONSUL_TLS_SERVER_NAME, CONSUL_HTTP_SSL_VERIFY; basic authentication: CONSUL_HTTP_AUTH.
-"""
-
-FLAGS = ("http-addr", "log-level", "proxy-id", "token")
-_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
-
-
-class UsageError(Exception):
-    """The command line cannot be understood; the message is followed by the usage."""
-
-
-class SettingsError(Exception):
-    """A value is of no use; the message says which and why."""
-
-
-def read_flags(arguments: Sequence[str]) -> dict[str, str]:
-    """Flag values by name. Raises :class:`UsageError`, or :class:`SettingsError` for anything beside flags."""
-    values: dict[str, str] = {}
-    rest = list(arguments)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        argument = rest.pop(0)
-        if argument == "--":
-            break
-        name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
-        if not name or name.startswith("-"):
-            raise UsageError(f"bad flag syntax: {argument}")
-        if name not in FLAGS:
-            raise UsageError(f"flag provided but not defined: -{name}")
-        if not equals:
-            if not rest:
-                raise UsageError(f"flag needs an argument: -{name}")
-            value = rest.pop(0)
-        values[name] = value
-    if rest:
-        raise SettingsError("Should have no non-flag arguments.")
-    return values
-
-
-def log_level(flags: Mapping[str, str]) -> str:
+def log_level(flags: Flags) -> str:
     """The level in capitals; :class:`SettingsError` for a level that does not exist (MP-CLI-009)."""
     level = (flags.get("log-level") or "INFO").upper()
     if level not in LEVELS:
@@ -75,18 +26,44 @@ def log_level(flags: Mapping[str, str]) -> str:
     return level
 
 
-def proxy_id(flags: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """The proxy's ID; :class:`SettingsError` when there is none (MP-CLI-002)."""
-    found = flags.get("proxy-id") or environ.get("CONNECT_PROXY_ID", "")
-    if not found:
+def proxy_id(flags: Flags, environ: Mapping[str, str]) -> str:
+    """The proxy's ID on the agent; empty when the flags describe it instead."""
+    return flags.get("proxy-id") or environ.get("CONNECT_PROXY_ID", "")
+
+
+def sidecar_for(flags: Flags, environ: Mapping[str, str]) -> str:
+    """The ID of the service whose sidecar this is; empty when that is not how the proxy is named."""
+    return flags.get("sidecar-for") or environ.get("CONNECT_SIDECAR_FOR", "")
+
+
+def find_sidecar(agent: Agent, service_id: str) -> str:
+    """The ID of the one proxy that is registered for ``service_id`` (MP-CLI-007); :class:`SettingsError` otherwise."""
+    client = Client(agent)
+    try:
+        services: Any = client.get("/v1/agent/services")
+    except AgentError as problem:
         raise SettingsError(
-            "Error preparing configuration: "
-            "-service or -proxy-id must be specified so that proxy can configure itself."
-        )
-    return found
+            f"Error preparing configuration: Failed looking up sidecar proxy info for {service_id}: {problem}"
+        ) from None
+    finally:
+        client.close()
+    found = sorted(
+        str(known_id)
+        for known_id, known in services.items()
+        if known.get("Kind") == "connect-proxy"
+        and str((known.get("Proxy") or {}).get("DestinationServiceID", "")).lower() == service_id.lower()
+    )
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise SettingsError(f"Error preparing configuration: No sidecar proxy registered for {service_id}")
+    raise SettingsError(
+        f"Error preparing configuration: More than one sidecar proxy registered for {service_id}.\n"
+        f"    Start proxy with -proxy-id and one of the following IDs: {', '.join(found)}"
+    )
 
 
-def agent(flags: Mapping[str, str], environ: Mapping[str, str]) -> Agent:
+def agent(flags: Flags, environ: Mapping[str, str]) -> Agent:
     """Where the agent is and how to speak to it; :class:`SettingsError` when that makes no sense."""
     text = flags.get("http-addr") or environ.get("CONSUL_HTTP_ADDR") or "127.0.0.1:8500"
     scheme, separator, rest = text.partition("://")
@@ -104,14 +81,20 @@ def agent(flags: Mapping[str, str], environ: Mapping[str, str]) -> Agent:
     return Agent(
         host=address.host,
         port=address.port,
-        tls=_tls(environ) if scheme == "https" else None,
-        server_name=environ.get("CONSUL_TLS_SERVER_NAME", ""),
+        tls=_tls(flags, environ) if scheme == "https" else None,
+        server_name=flags.get("tls-server-name") or environ.get("CONSUL_TLS_SERVER_NAME", ""),
         headers=headers,
     )
 
 
-def _headers(flags: Mapping[str, str], environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    token = flags.get("token") or environ.get("CONNECT_PROXY_TOKEN") or environ.get("CONSUL_HTTP_TOKEN")
+def _headers(flags: Flags, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    token = (
+        flags.get("token")
+        or _token_in(flags.get("token-file"))
+        or environ.get("CONNECT_PROXY_TOKEN")
+        or _token_in(environ.get("CONSUL_HTTP_TOKEN_FILE", ""))
+        or environ.get("CONSUL_HTTP_TOKEN")
+    )
     headers = []
     if token:
         headers.append(("X-Consul-Token", token))
@@ -122,9 +105,27 @@ def _headers(flags: Mapping[str, str], environ: Mapping[str, str]) -> tuple[tupl
     return tuple(headers)
 
 
-def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
-    authority, directory = environ.get("CONSUL_CACERT") or None, environ.get("CONSUL_CAPATH") or None
-    certificate, key = environ.get("CONSUL_CLIENT_CERT"), environ.get("CONSUL_CLIENT_KEY")
+def _token_in(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        token = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not text"
+        raise SettingsError(
+            f"Error connecting to Consul agent: cannot read the token file {path}: {reason}"
+        ) from None
+    if not token:
+        raise SettingsError(f"Error connecting to Consul agent: the token file {path} is empty")
+    return token
+
+
+def _tls(flags: Flags, environ: Mapping[str, str]) -> ssl.SSLContext:
+    def path(flag: str, variable: str) -> str | None:
+        return flags.get(flag) or environ.get(variable) or None
+
+    authority, directory = path("ca-file", "CONSUL_CACERT"), path("ca-path", "CONSUL_CAPATH")
+    certificate, key = path("client-cert", "CONSUL_CLIENT_CERT"), path("client-key", "CONSUL_CLIENT_KEY")
     tls = ssl.create_default_context()
     if not _boolean(environ, "CONSUL_HTTP_SSL_VERIFY", default=True):
         tls.check_hostname = False
@@ -133,7 +134,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
         if authority or directory:
             tls.load_verify_locations(authority, directory)
         if certificate:
-            tls.load_cert_chain(certificate, key or None)
+            tls.load_cert_chain(certificate, key)
     except OSError as problem:
         files = ", ".join(filter(None, (authority, directory, certificate, key)))
         raise SettingsError(
@@ -144,9 +145,9 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
 
 def _boolean(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
     value = environ.get(name, "")
-    if value in _TRUE:
+    if value in TRUE:
         return True
-    if value in _FALSE:
+    if value in FALSE:
         return False
     if value:
         raise SettingsError(

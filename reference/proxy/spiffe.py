@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -30,8 +30,9 @@ class ServiceId:
 
     def matches(self, other: ServiceId) -> bool:
         """Whether both name one service of one trust domain."""
-        return self._folded() == other._folded()
+        return self._folded == other._folded
 
+    @cached_property
     def _folded(self) -> tuple[str, ...]:
         return tuple(
             part.lower() for part in (self.trust_domain, self.namespace, self.datacenter, self.service)

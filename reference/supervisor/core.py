@@ -8,63 +8,43 @@ Rules
 3.  Starts one to three follow at once, later ones wait 2, 4, 8 ... 60 s; a run of ten seconds resets the count.
     Count and wait are in the snapshot: a restart of the agent neither ends a back-off nor begins it anew.
 4.  A process started from an equal spec is kept. One started from another spec is stopped, then replaced.
-5.  Stopping is SIGINT, a grace period, SIGKILL; SIGKILL is repeated and reported until the process is gone.
+5.  Stopping is SIGINT, or the signal that the agent was told to use, a grace period, SIGKILL; SIGKILL is
+    repeated and reported until the process is gone.
 6.  An unwanted proxy is stopped, then forgotten: pid file, snapshot entry and status go together.
 7.  What an earlier agent ran and nobody defines, once all definitions are known, is unwanted.
 8.  While the agent refuses to run proxies, none is started, and one that still runs is stopped.
 9.  When the agent takes its proxies along, every proxy is unwanted and nothing is started again.
-10. Input that the rules do not foresee raises :class:`IllegalEvent` and changes nothing.
+10. A restart that is asked for is a stop and a start; it ends a back-off, and the crashes before it are forgiven.
+11. A proxy that an operator stops is held: it is not started until a restart is asked for, its definition changes or
+    another agent takes over.
+12. Ready is what the process says of itself, by a notice. Each new process has to say it anew.
+13. Input that the rules do not foresee raises :class:`IllegalEvent` and changes nothing.
 
-``TRANSITIONS`` is rule 10 as data: which event may come in which state, what handles it, where it may lead.
+``TRANSITIONS`` is rule 13 as data: which event may come in which state, what handles it, where it may lead. What
+handlers do, step by step, is in :mod:`~reference.supervisor.steps`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from reference.supervisor import events as ev
-from reference.supervisor.fingerprint import fingerprint
-from reference.supervisor.spec import Process, ProxySpec, ProxyState, ProxyStatus, Timings
+from reference.supervisor.spec import ProxyState, ProxyStatus, Tally
+from reference.supervisor.steps import Managed, Steps, status_of
 
 
 class IllegalEvent(ValueError):
     """An event that cannot happen in the state the proxy is in; the core is unchanged."""
 
 
-@dataclass
-class _Managed:
-    """One proxy as the core sees it. ``wanted`` is ``None`` once it shall go."""
-
-    proxy_id: str
-    wanted: ProxySpec | None
-    state: ProxyState
-    memory: ev.Memory | None = None
-    process: Process | None = None
-    fingerprint: str = ""
-    starts: int = 0
-    running_since: float = 0.0
-    reason: str = ""
-    timer: ev.Timer | None = None
-    retry_at: float | None = None
-
-
 _S = ProxyState
 
 
-class Supervisor:
+class Supervisor(Steps):
     """Feed it events with :meth:`handle`, carry out the commands it returns, in their order."""
-
-    def __init__(self, *, refusal: str | None = None, timings: Timings | None = None) -> None:
-        self._refusal = refusal
-        self._timings = timings or Timings()
-        self._proxies: dict[str, _Managed] = {}
-        self._remembered: dict[str, ev.Memory] = {}
-        self._stopping = False
-        self._now = 0.0
-        self._commands: list[ev.Command] = []
-        self._persisted: tuple[ev.Memory, ...] = ()
 
     # --- the outside ---------------------------------------------------------------------------------
 
@@ -74,15 +54,23 @@ class Supervisor:
         Raises :class:`IllegalEvent`, changing nothing, when the event cannot come now.
         """
         handler, proxy = self._route(event)
-        self._now = now
-        self._commands = []
+        self._begin(now)
         handler(self, proxy, event)
-        self._persist()
-        return tuple(self._commands)
+        return self._ordered()
 
     def status(self) -> Mapping[str, ProxyStatus]:
         """Every proxy that is wanted or still being stopped, by id."""
-        return {proxy.proxy_id: _status(proxy) for proxy in self._proxies.values()}
+        return {proxy.proxy_id: status_of(proxy) for proxy in self._proxies.values()}
+
+    @property
+    def remembered(self) -> frozenset[str]:
+        """What an earlier agent ran and nothing has been decided about yet."""
+        return frozenset(self._remembered)
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted since this supervisor began."""
+        return self._tally
 
     @property
     def idle(self) -> bool:
@@ -91,7 +79,7 @@ class Supervisor:
 
     # --- routing -------------------------------------------------------------------------------------
 
-    def _route(self, event: ev.Event) -> tuple[_Handler, _Managed]:
+    def _route(self, event: ev.Event) -> tuple[_Handler, Managed]:
         match event:
             case ev.Remembered():
                 if self._proxies or event.memory.proxy_id in self._remembered:
@@ -99,6 +87,10 @@ class Supervisor:
                 return Supervisor._remember, _NOBODY
             case ev.Settled():
                 return Supervisor._settle, _NOBODY
+            case ev.Orphaned():
+                if event.proxy_id not in self._remembered:
+                    raise IllegalEvent(f"{event.proxy_id} is not remembered")
+                return Supervisor._orphan, _NOBODY
             case ev.AgentStopping():
                 return Supervisor._agent_stopping, _NOBODY
             case ev.Defined():
@@ -113,27 +105,29 @@ class Supervisor:
         transition = TRANSITIONS.get((proxy.state, type(event)))
         if transition is None:
             raise IllegalEvent(f"{type(event).__name__} for {proxy_id}, which is {proxy.state}")
-        if isinstance(event, ev.Exited) and event.process != proxy.process:
-            raise IllegalEvent(f"Exited for {proxy_id} names another process")
+        if isinstance(event, ev.Exited | ev.Ready) and event.process != proxy.process:
+            raise IllegalEvent(f"{type(event).__name__} for {proxy_id} names another process")
         if isinstance(event, ev.TimerFired) and event.timer is not proxy.timer:
             raise IllegalEvent(f"TimerFired for {proxy_id} names another timer")
         return transition.handler, proxy
 
     # --- events that concern no state ------------------------------------------------------------------
 
-    def _remember(self, _: _Managed, event: ev.Remembered) -> None:
+    def _remember(self, _: Managed, event: ev.Remembered) -> None:
         self._remembered[event.memory.proxy_id] = event.memory
 
-    def _first_definition(self, _: _Managed, event: ev.Defined) -> None:
+    def _first_definition(self, _: Managed, event: ev.Defined) -> None:
         memory = self._remembered.pop(event.spec.proxy_id, None)
         self._seek(event.spec.proxy_id, event.spec, memory)
 
-    def _settle(self, _: _Managed, event: ev.Settled) -> None:
-        for proxy_id, memory in tuple(self._remembered.items()):
-            del self._remembered[proxy_id]
-            self._seek(proxy_id, None, memory)
+    def _settle(self, _: Managed, event: ev.Settled) -> None:
+        for proxy_id in tuple(self._remembered):
+            self._seek(proxy_id, None, self._remembered.pop(proxy_id))
 
-    def _agent_stopping(self, _: _Managed, event: ev.AgentStopping) -> None:
+    def _orphan(self, _: Managed, event: ev.Orphaned) -> None:
+        self._seek(event.proxy_id, None, self._remembered.pop(event.proxy_id))
+
+    def _agent_stopping(self, _: Managed, event: ev.AgentStopping) -> None:
         self._stopping = True
         for proxy in tuple(self._proxies.values()):
             if proxy.wanted is not None:
@@ -141,38 +135,40 @@ class Supervisor:
 
     # --- events by state -------------------------------------------------------------------------------
 
-    def _redefine(self, proxy: _Managed, event: ev.Defined) -> None:
+    def _redefine(self, proxy: Managed, event: ev.Defined) -> None:
         """The new spec takes effect when what is under way ends."""
         if self._stopping:
             raise IllegalEvent(f"{proxy.proxy_id} is defined while the agent stops")
+        if proxy.wanted != event.spec:
+            proxy.held = ""
         proxy.wanted = event.spec
 
-    def _redefine_running(self, proxy: _Managed, event: ev.Defined) -> None:
+    def _redefine_running(self, proxy: Managed, event: ev.Defined) -> None:
         proxy.wanted = event.spec
-        if fingerprint(event.spec) != proxy.fingerprint:
+        if not proxy.is_current:
             self._stop(proxy, "its definition changed")
 
-    def _redefine_waiting(self, proxy: _Managed, event: ev.Defined) -> None:
+    def _redefine_waiting(self, proxy: Managed, event: ev.Defined) -> None:
         changed = proxy.wanted != event.spec
         proxy.wanted = event.spec
         if changed:
-            # A new definition deserves a new chance: its predecessor's crashes are not its own.
+            # A new definition deserves a new chance: neither its predecessor's crashes nor its stop are its own.
+            proxy.held = ""
             proxy.starts = 0
             self._start(proxy)
 
-    def _unwant(self, proxy: _Managed, event: ev.Removed) -> None:
+    def _unwant(self, proxy: Managed, event: ev.Removed) -> None:
         """What is under way must end first; its end finds the proxy unwanted."""
         proxy.wanted = None
 
-    def _remove_running(self, proxy: _Managed, event: ev.Removed) -> None:
+    def _remove_running(self, proxy: Managed, event: ev.Removed) -> None:
         proxy.wanted = None
         self._stop(proxy, "it is no longer wanted")
 
-    def _remove_idle(self, proxy: _Managed, event: ev.Removed) -> None:
-        proxy.wanted = None
+    def _remove_idle(self, proxy: Managed, event: ev.Removed) -> None:
         self._forget(proxy)
 
-    def _sought(self, proxy: _Managed, event: ev.Sought) -> None:
+    def _sought(self, proxy: Managed, event: ev.Sought) -> None:
         if proxy.memory is not None:
             proxy.starts = proxy.memory.starts
             proxy.retry_at = proxy.memory.retry_at
@@ -181,10 +177,14 @@ class Supervisor:
             return
         proxy.process = event.process
         proxy.running_since = self._now
+        proxy.restarts = 0
+        proxy.ready = proxy.memory is not None and proxy.memory.ready
+        proxy.outdated = event.outdated
         # The answer is about the spec that was asked for; it may have been redefined meanwhile.
-        current = (
-            event.current and proxy.wanted is not None and fingerprint(proxy.wanted) == proxy.fingerprint
-        )
+        current = event.current and proxy.is_current
+        if not event.current:
+            # Until it is gone this is not a process of the wanted spec, whatever becomes of this agent meanwhile.
+            proxy.fingerprint = proxy.memory.fingerprint if proxy.memory is not None else ""
         self._order(ev.WritePidFile(proxy_id=proxy.proxy_id, pid=event.process.pid))
         if proxy.wanted is None:
             self._stop(proxy, "no definition wants it any more")
@@ -195,150 +195,91 @@ class Supervisor:
         else:
             self._enter(proxy, _S.RUNNING, "adopted")
 
-    def _started(self, proxy: _Managed, event: ev.Started) -> None:
+    def _started(self, proxy: Managed, event: ev.Started) -> None:
         proxy.process = event.process
         proxy.running_since = self._now
         self._order(ev.WritePidFile(proxy_id=proxy.proxy_id, pid=event.process.pid))
         if proxy.wanted is None:
             self._stop(proxy, "it is no longer wanted")
-        elif fingerprint(proxy.wanted) != proxy.fingerprint:
+        elif not proxy.is_current:
             self._stop(proxy, "its definition changed")
         else:
             self._enter(proxy, _S.RUNNING, "started")
 
-    def _start_failed(self, proxy: _Managed, event: ev.StartFailed) -> None:
+    def _start_failed(self, proxy: Managed, event: ev.StartFailed) -> None:
+        self._count(failures=1)
         proxy.reason = event.reason
         self._start_after_delay(proxy)
 
-    def _crashed(self, proxy: _Managed, event: ev.Exited) -> None:
+    def _crashed(self, proxy: Managed, event: ev.Exited) -> None:
+        self._count(failures=1)
         if self._now - proxy.running_since >= self._timings.healthy_run:
             proxy.starts = 0
-        proxy.process = None
+        self._lose_process(proxy)
         proxy.reason = event.reason
         self._start_after_delay(proxy)
 
-    def _stopped(self, proxy: _Managed, event: ev.Exited) -> None:
+    def _stopped(self, proxy: Managed, event: ev.Exited) -> None:
         self._cancel_timer(proxy)
-        proxy.process = None
+        self._lose_process(proxy)
         proxy.starts = 0
         self._start_after_delay(proxy)
 
-    def _wait_over(self, proxy: _Managed, event: ev.TimerFired) -> None:
+    def _announced(self, proxy: Managed, event: ev.Ready) -> None:
+        if not proxy.ready:
+            proxy.ready = True
+            self._enter(proxy, _S.RUNNING, "ready")
+
+    def _announced_too_late(self, proxy: Managed, event: ev.Ready) -> None:
+        """It is already on its way out."""
+
+    def _restart_running(self, proxy: Managed, event: ev.Restart) -> None:
+        self._stop(proxy, event.reason)
+
+    def _restart_idle(self, proxy: Managed, event: ev.Restart) -> None:
+        proxy.held = ""
+        proxy.starts = 0
+        proxy.reason = event.reason
+        self._start(proxy)
+
+    def _restart_after_all(self, proxy: Managed, event: ev.Restart) -> None:
+        """It is being stopped, and what comes then is another matter."""
+        proxy.held = ""
+
+    def _hold_running(self, proxy: Managed, event: ev.Hold) -> None:
+        proxy.held = event.reason
+        self._stop(proxy, event.reason)
+
+    def _hold_waiting(self, proxy: Managed, event: ev.Hold) -> None:
+        self._cancel_timer(proxy)
+        proxy.held = event.reason
+        proxy.starts = 0
+        self._start_after_delay(proxy)
+
+    def _hold_after_all(self, proxy: Managed, event: ev.Hold) -> None:
+        proxy.held = event.reason
+        self._enter(proxy, proxy.state, event.reason)
+
+    def _wait_over(self, proxy: Managed, event: ev.TimerFired) -> None:
         proxy.timer = None
         self._start(proxy)
 
-    def _kill(self, proxy: _Managed, event: ev.TimerFired) -> None:
-        proxy.timer = None
+    def _kill(self, proxy: Managed, event: ev.TimerFired) -> None:
         assert proxy.process is not None
         reason = "did not end when asked to"
         if event.timer is ev.Timer.KILL_RETRY:
-            reason = "still there after SIGKILL"
+            reason = f"process {proxy.process.pid} is still there after SIGKILL"
         self._order(ev.Signal(proxy_id=proxy.proxy_id, process=proxy.process, signal="SIGKILL"))
         self._set_timer(proxy, ev.Timer.KILL_RETRY, self._timings.kill_retry)
         self._enter(proxy, _S.KILLING, reason)
 
-    # --- steps -----------------------------------------------------------------------------------------
-
-    def _seek(self, proxy_id: str, spec: ProxySpec | None, memory: ev.Memory | None) -> None:
-        proxy = _Managed(proxy_id=proxy_id, wanted=spec, state=_S.ADOPTING, memory=memory)
-        proxy.fingerprint = "" if spec is None else fingerprint(spec)
-        self._proxies[proxy_id] = proxy
-        self._order(ev.Seek(proxy_id=proxy_id, spec=spec, memory=memory))
-
-    def _start_after_delay(self, proxy: _Managed) -> None:
-        """Start now, later or never: the one place that knows rules 3, 6 and 8."""
-        if proxy.wanted is None:
-            self._forget(proxy)
-            return
-        if self._refusal is not None:
-            self._order(ev.RemovePidFile(proxy_id=proxy.proxy_id))
-            self._enter(proxy, _S.REFUSED, self._refusal)
-            return
-        delay = self._timings.delay_before(proxy.starts + 1)
-        if proxy.retry_at is not None:
-            delay = min(delay, proxy.retry_at - self._now)
-        if delay <= 0.0:
-            self._start(proxy)
-            return
-        proxy.retry_at = self._now + delay
-        self._set_timer(proxy, ev.Timer.RESTART, delay)
-        self._enter(proxy, _S.BACKOFF, f"{proxy.reason or 'it exited'}; waiting {delay:g}s before restarting")
-
-    def _start(self, proxy: _Managed) -> None:
-        assert proxy.wanted is not None
-        self._cancel_timer(proxy)
-        proxy.retry_at = None
-        proxy.starts += 1
-        proxy.fingerprint = fingerprint(proxy.wanted)
-        self._enter(proxy, _S.STARTING, proxy.reason)
-        self._order(ev.Spawn(spec=proxy.wanted))
-
-    def _stop(self, proxy: _Managed, reason: str) -> None:
-        assert proxy.process is not None
-        self._order(ev.Signal(proxy_id=proxy.proxy_id, process=proxy.process, signal="SIGINT"))
-        self._set_timer(proxy, ev.Timer.GRACE, self._timings.stop_grace)
-        self._enter(proxy, _S.STOPPING, reason)
-
-    def _forget(self, proxy: _Managed) -> None:
-        self._cancel_timer(proxy)
-        del self._proxies[proxy.proxy_id]
-        self._order(ev.RemovePidFile(proxy_id=proxy.proxy_id))
-        self._order(ev.Report(proxy_id=proxy.proxy_id, status=None))
-
-    def _enter(self, proxy: _Managed, state: ProxyState, reason: str) -> None:
-        proxy.state = state
-        proxy.reason = reason
-        self._order(ev.Report(proxy_id=proxy.proxy_id, status=_status(proxy)))
-
-    def _set_timer(self, proxy: _Managed, timer: ev.Timer, seconds: float) -> None:
-        proxy.timer = timer
-        self._order(ev.SetTimer(proxy_id=proxy.proxy_id, timer=timer, seconds=seconds))
-
-    def _cancel_timer(self, proxy: _Managed) -> None:
-        if proxy.timer is not None:
-            proxy.timer = None
-            self._order(ev.CancelTimer(proxy_id=proxy.proxy_id))
-
-    def _order(self, command: ev.Command) -> None:
-        self._commands.append(command)
-
-    def _persist(self) -> None:
-        """Put the snapshot first when it changed: a crash after it finds the truth, one before it the past."""
-        memories = (*(_memory(proxy) for proxy in self._proxies.values()), *self._remembered.values())
-        if memories != self._persisted:
-            self._persisted = memories
-            self._commands.insert(0, ev.Persist(memories=memories))
-
-
-def _status(proxy: _Managed) -> ProxyStatus:
-    return ProxyStatus(
-        proxy_id=proxy.proxy_id,
-        state=proxy.state,
-        pid=proxy.process.pid if proxy.process else None,
-        starts=proxy.starts,
-        reason=proxy.reason,
-    )
-
-
-def _memory(proxy: _Managed) -> ev.Memory:
-    if proxy.state is _S.ADOPTING and proxy.memory is not None:
-        return proxy.memory  # not answered yet: what was remembered is still all that is known
-    return ev.Memory(
-        proxy_id=proxy.proxy_id,
-        process=proxy.process,
-        fingerprint=proxy.fingerprint,
-        starts=proxy.starts,
-        retry_at=proxy.retry_at,
-    )
-
 
 #: Each takes its own kind of event; the table is what pairs them.
-_Handler = Callable[[Supervisor, _Managed, Any], None]
-_NOBODY = _Managed(proxy_id="", wanted=None, state=_S.REFUSED)
+_Handler = Callable[[Supervisor, Managed, Any], None]
+_NOBODY = Managed(proxy_id="", wanted=None, state=_S.REFUSED)
 
 
-@dataclass(frozen=True)
-class Transition:
+class Transition(msgspec.Struct, frozen=True):
     """What handles an event in a state, and the states it may lead to; ``None`` is *forgotten*."""
 
     handler: _Handler
@@ -350,6 +291,7 @@ def _to(handler: _Handler, *states: ProxyState | None) -> Transition:
 
 
 _RESTART = (_S.STARTING, _S.BACKOFF, _S.REFUSED, None)
+_AFTER_STOP = (*_RESTART, _S.STOPPED)
 
 #: Every (state, event) that can happen. The documentation's picture and the tests are drawn from this table.
 TRANSITIONS: Mapping[tuple[ProxyState, type[ev.Event]], Transition] = {
@@ -364,16 +306,30 @@ TRANSITIONS: Mapping[tuple[ProxyState, type[ev.Event]], Transition] = {
     (_S.STARTING, ev.StartFailed): _to(Supervisor._start_failed, *_RESTART),
     (_S.RUNNING, ev.Defined): _to(Supervisor._redefine_running, _S.RUNNING, _S.STOPPING),
     (_S.RUNNING, ev.Removed): _to(Supervisor._remove_running, _S.STOPPING),
+    (_S.RUNNING, ev.Ready): _to(Supervisor._announced, _S.RUNNING),
+    (_S.RUNNING, ev.Restart): _to(Supervisor._restart_running, _S.STOPPING),
+    (_S.RUNNING, ev.Hold): _to(Supervisor._hold_running, _S.STOPPING),
     (_S.RUNNING, ev.Exited): _to(Supervisor._crashed, *_RESTART),
     (_S.BACKOFF, ev.Defined): _to(Supervisor._redefine_waiting, _S.BACKOFF, _S.STARTING),
     (_S.BACKOFF, ev.Removed): _to(Supervisor._remove_idle, None),
+    (_S.BACKOFF, ev.Restart): _to(Supervisor._restart_idle, _S.STARTING),
+    (_S.BACKOFF, ev.Hold): _to(Supervisor._hold_waiting, _S.STOPPED),
     (_S.BACKOFF, ev.TimerFired): _to(Supervisor._wait_over, _S.STARTING),
     (_S.STOPPING, ev.Defined): _to(Supervisor._redefine, _S.STOPPING),
     (_S.STOPPING, ev.Removed): _to(Supervisor._unwant, _S.STOPPING),
+    (_S.STOPPING, ev.Ready): _to(Supervisor._announced_too_late, _S.STOPPING),
+    (_S.STOPPING, ev.Restart): _to(Supervisor._restart_after_all, _S.STOPPING),
+    (_S.STOPPING, ev.Hold): _to(Supervisor._hold_after_all, _S.STOPPING),
     (_S.STOPPING, ev.TimerFired): _to(Supervisor._kill, _S.KILLING),
-    (_S.STOPPING, ev.Exited): _to(Supervisor._stopped, *_RESTART),
+    (_S.STOPPING, ev.Exited): _to(Supervisor._stopped, *_AFTER_STOP),
     (_S.KILLING, ev.Defined): _to(Supervisor._redefine, _S.KILLING),
     (_S.KILLING, ev.Removed): _to(Supervisor._unwant, _S.KILLING),
+    (_S.KILLING, ev.Ready): _to(Supervisor._announced_too_late, _S.KILLING),
+    (_S.KILLING, ev.Restart): _to(Supervisor._restart_after_all, _S.KILLING),
+    (_S.KILLING, ev.Hold): _to(Supervisor._hold_after_all, _S.KILLING),
     (_S.KILLING, ev.TimerFired): _to(Supervisor._kill, _S.KILLING),
-    (_S.KILLING, ev.Exited): _to(Supervisor._stopped, *_RESTART),
+    (_S.KILLING, ev.Exited): _to(Supervisor._stopped, *_AFTER_STOP),
+    (_S.STOPPED, ev.Defined): _to(Supervisor._redefine_waiting, _S.STOPPED, _S.STARTING),
+    (_S.STOPPED, ev.Removed): _to(Supervisor._remove_idle, None),
+    (_S.STOPPED, ev.Restart): _to(Supervisor._restart_idle, _S.STARTING),
 }

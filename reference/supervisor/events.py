@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from reference.supervisor.spec import Process, ProxySpec, ProxyStatus
 
@@ -16,13 +17,12 @@ class Timer(StrEnum):
     KILL_RETRY = "kill-retry"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one proxy of an earlier agent: its process, and how often it was started lately.
 
     ``fingerprint`` stands for the spec it was started from; it is empty when the process was found by a search
     and not by the snapshot, and then the process itself must be asked. ``retry_at`` is when a proxy in back-off was
-    to be started, in monotonic seconds of the same boot.
+    to be started, in monotonic seconds of the same boot. ``ready`` tells whether the process had announced itself.
     """
 
     proxy_id: str
@@ -30,67 +30,89 @@ class Memory:
     fingerprint: str
     starts: int
     retry_at: float | None = None
+    ready: bool = False
 
 
 # --- events ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Remembered:
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """An earlier agent ran this proxy. Comes before any definition."""
 
     memory: Memory
 
 
-@dataclass(frozen=True, kw_only=True)
-class Defined:
+class Defined(msgspec.Struct, frozen=True, kw_only=True):
     """A proxy is wanted, as described; repeated with an equal spec it changes nothing."""
 
     spec: ProxySpec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Removed:
+class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """A proxy is no longer wanted."""
 
     proxy_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
     """All definitions that the agent starts with are known: what only the snapshot names is an orphan."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sought:
+class Orphaned(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody wants what an earlier agent ran under this id."""
+
+    proxy_id: str
+
+
+class Sought(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to :class:`Seek`: the live process of that proxy, if there is one, now watched.
 
-    ``current`` says whether it was started from the spec that is wanted now.
+    ``current`` says whether it was started from the spec that is wanted now, ``outdated`` whether it runs another
+    release of the agent's own program than this agent's.
     """
 
     proxy_id: str
     process: Process | None
     current: bool
+    outdated: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Started:
+class Started(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to :class:`Spawn`: it runs and is watched."""
 
     proxy_id: str
     process: Process
 
 
-@dataclass(frozen=True, kw_only=True)
-class StartFailed:
+class StartFailed(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to :class:`Spawn`: nothing runs. ``reason`` is fit for a log."""
 
     proxy_id: str
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exited:
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """A watched process announces that it serves."""
+
+    proxy_id: str
+    process: Process
+
+
+class Restart(msgspec.Struct, frozen=True, kw_only=True):
+    """A proxy that runs, waits or is held shall be started afresh; ``reason`` is fit for a log."""
+
+    proxy_id: str
+    reason: str
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A proxy shall not run for now, although it is wanted; ``reason`` is fit for a log."""
+
+    proxy_id: str
+    reason: str
+
+
+class Exited(msgspec.Struct, frozen=True, kw_only=True):
     """A watched process is gone, and so is what was left of its process group."""
 
     proxy_id: str
@@ -98,16 +120,14 @@ class Exited:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimerFired:
+class TimerFired(msgspec.Struct, frozen=True, kw_only=True):
     """The time asked for with :class:`SetTimer` has passed."""
 
     proxy_id: str
     timer: Timer
 
 
-@dataclass(frozen=True, kw_only=True)
-class AgentStopping:
+class AgentStopping(msgspec.Struct, frozen=True, kw_only=True):
     """The agent ends and takes its proxies with it (development mode without a data directory)."""
 
 
@@ -116,9 +136,13 @@ Event = (
     | Defined
     | Removed
     | Settled
+    | Orphaned
     | Sought
     | Started
     | StartFailed
+    | Ready
+    | Restart
+    | Hold
     | Exited
     | TimerFired
     | AgentStopping
@@ -128,8 +152,7 @@ Event = (
 # --- commands --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seek:
+class Seek(msgspec.Struct, frozen=True, kw_only=True):
     """Find out whether the remembered process still lives, and whether it runs what ``spec`` says."""
 
     proxy_id: str
@@ -137,15 +160,13 @@ class Seek:
     memory: Memory | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True, kw_only=True):
     """Start a process for this spec and watch it."""
 
     spec: ProxySpec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Send a signal to the process group that this very process leads; to nobody if it is gone."""
 
     proxy_id: str
@@ -153,8 +174,7 @@ class Signal:
     signal: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class SetTimer:
+class SetTimer(msgspec.Struct, frozen=True, kw_only=True):
     """Wake this proxy after ``seconds``."""
 
     proxy_id: str
@@ -162,37 +182,32 @@ class SetTimer:
     seconds: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class CancelTimer:
+class CancelTimer(msgspec.Struct, frozen=True, kw_only=True):
     """The proxy no longer waits."""
 
     proxy_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class WritePidFile:
+class WritePidFile(msgspec.Struct, frozen=True, kw_only=True):
     """Note the pid where operators look for it."""
 
     proxy_id: str
     pid: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemovePidFile:
+class RemovePidFile(msgspec.Struct, frozen=True, kw_only=True):
     """The proxy is gone for good."""
 
     proxy_id: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True, kw_only=True):
     """Replace the snapshot by this, before any command that follows."""
 
     memories: tuple[Memory, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Tell the agent; ``status`` is ``None`` once the proxy is forgotten."""
 
     proxy_id: str

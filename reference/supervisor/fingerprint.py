@@ -29,7 +29,7 @@ VOLATILE = frozenset(
 def fingerprint(spec: ProxySpec) -> str:
     """Equal for specs between which a running proxy need not be replaced (MP-LIFE-014), hexadecimal.
 
-    Command, directory, token, id and the environment count; variables in :data:`VOLATILE` do not.
+    Command, directory, token, id and the environment count; variables in :data:`VOLATILE` and the launcher do not.
     """
     environment = {name: value for name, value in spec.environment if name not in VOLATILE}
     identity = [spec.proxy_id, spec.token, spec.command, spec.directory, environment]

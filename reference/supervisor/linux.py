@@ -1,35 +1,116 @@
-"""Processes as Linux shows them: identities from ``/proc``, signals through pidfds."""
+"""The kernel of this machine: processes from ``/proc``, signals through pidfds, the event loop's timers."""
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from reference.supervisor.spec import Process
+from reference.files import LinuxFiles
+from reference.supervisor.kernel import Child, Launch, Stat
 
 _PROC = Path("/proc")
+#: Clock ticks per second, in which the kernel gives start times.
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_PR_SET_PDEATHSIG = 1
 #: ``pidfd_send_signal`` to the whole process group that the process leads (Linux 6.9).
 _PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stat:
-    """The fields of ``/proc/<pid>/stat`` that identify a process and its family."""
+class Linux:
+    """This machine. Lives in the thread of its event loop, which watches and waits."""
 
-    state: str
-    threads: int
-    group: int
-    session: int
-    start_time: int
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.files = LinuxFiles()
+
+    def now(self) -> float:
+        # The system's clock since boot, which the next agent shares; a loop's own clock may begin anywhere.
+        return time.monotonic()
+
+    def call_later(self, seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_later(seconds, action)
+
+    def boot_id(self) -> str:
+        return boot_id()
+
+    def pids(self) -> Iterator[int]:
+        return (pid for pid in pids() if pid != os.getpid())
+
+    def stat(self, pid: int) -> Stat | None:
+        return stat(pid)
+
+    def environment(self, pid: int) -> dict[str, str] | None:
+        return environment(pid)
+
+    def arguments(self, pid: int) -> tuple[str, ...]:
+        return arguments(pid)
+
+    def launch(self, launch: Launch) -> Child:
+        stdout, stderr = launch.output or (subprocess.DEVNULL, subprocess.DEVNULL)
+        return _LinuxChild(
+            subprocess.Popen(
+                launch.arguments,
+                executable=launch.executable,
+                env=launch.environment,
+                cwd=launch.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+                preexec_fn=partial(_die_with, os.getpid()) if launch.dies_with_parent else None,
+            )
+        )
+
+    def open_pidfd(self, pid: int) -> int:
+        return os.pidfd_open(pid)
+
+    def close_pidfd(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+    def on_exit(self, descriptor: int, action: Callable[[], None]) -> None:
+        self._loop.add_reader(descriptor, action)
+
+    def forget_exit(self, descriptor: int) -> None:
+        self._loop.remove_reader(descriptor)
+
+    def signal(self, descriptor: int, number: int) -> None:
+        signal.pidfd_send_signal(descriptor, number)
+
+    def signal_group(self, descriptor: int, number: int) -> None:
+        signal.pidfd_send_signal(descriptor, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+
+    def kill_group(self, group: int, number: int) -> None:
+        os.killpg(group, number)
+
+
+class _LinuxChild:
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
 
     @property
-    def ended(self) -> bool:
-        """Whether it only waits to be collected. With threads left a zombie still runs, and may hold its ports."""
-        return self.state == "X" or (self.state == "Z" and self.threads <= 1)
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def wait(self) -> int:
+        return self._popen.wait()
+
+    def abandon(self) -> None:
+        # Popen would complain of a running child.
+        self._popen.returncode = 0
+
+
+def _die_with(agent: int) -> None:
+    """In the child, before exec: have the kernel kill it when the agent dies, however the agent dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != agent:  # it died before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def boot_id() -> str:
@@ -52,14 +133,6 @@ def stat(pid: int) -> Stat | None:
         session=int(fields[3]),
         start_time=int(fields[19]),
     )
-
-
-def identify(pid: int, boot: str) -> Process | None:
-    """The identity of a live process; ``None`` when it is gone or a zombie."""
-    found = stat(pid)
-    if found is None or found.ended:
-        return None
-    return Process(pid=pid, start_time=found.start_time, boot_id=boot)
 
 
 def environment(pid: int) -> dict[str, str] | None:
@@ -86,61 +159,3 @@ def pids() -> Iterator[int]:
     for entry in _PROC.iterdir():
         if entry.name.isdecimal():
             yield int(entry.name)
-
-
-def open_process(process: Process) -> int | None:
-    """A pidfd that holds exactly this process; ``None`` when it is gone, or its pid is someone else's by now.
-
-    A thread's id is refused by the kernel. Opened first and compared afterwards, so that nobody can take the pid
-    in between.
-    """
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        return None
-    if identify(process.pid, process.boot_id) == process:
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
-def signal_group(descriptor: int, pid: int, number: int) -> None:
-    """Signal the process that ``descriptor`` holds and, where it leads its group, the whole group.
-
-    Does nothing when the process is gone; raises :class:`PermissionError` when it is another user's.
-    """
-    with suppress(ProcessLookupError):
-        if os.getpgid(pid) != pid:
-            signal.pidfd_send_signal(descriptor, number)
-            return
-        try:
-            signal.pidfd_send_signal(descriptor, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
-        except OSError as error:
-            if isinstance(error, ProcessLookupError | PermissionError):
-                raise
-            # An older kernel: make sure that the leader is there, then take the group by its number.
-            signal.pidfd_send_signal(descriptor, 0)
-            os.killpg(pid, number)
-
-
-def kill_remnants(leader: Process) -> None:
-    """Kill what is left of the session of a leader that is gone.
-
-    While any member lives the kernel gives the leader's pid to nobody else; so if that pid is taken again, the
-    session was empty, and whoever is found in a session of that number is a stranger.
-    """
-    if stat(leader.pid) is not None:
-        return
-    for pid in pids():
-        found = stat(pid)
-        if found is None or found.session != leader.pid or found.ended:
-            continue
-        member = Process(pid=pid, start_time=found.start_time, boot_id=leader.boot_id)
-        descriptor = open_process(member)
-        if descriptor is None:
-            continue
-        try:
-            with suppress(OSError):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)

@@ -1,4 +1,7 @@
-"""The world on a real machine: processes held by pidfd, files replaced atomically, the loop's clock.
+"""The world as it really is: processes held by pidfd, files replaced atomically, timers that count from boot.
+
+Whatever touches the machine goes through a :class:`~reference.supervisor.kernel.Kernel`, call by call; so this very
+code is also what the simulator runs, kills in the middle, and runs again.
 
 Layout under the data directory (MP-SNAP-001, MP-SNAP-010, MP-LOG-001): ``proxy/snapshot.json``,
 ``proxy/pids/<proxy id>.pid``, ``proxy/logs/<proxy id>-stdout.log`` and ``-stderr.log``. Without a data directory
@@ -7,57 +10,76 @@ nothing is written, and proxies are tied to the agent's life by the kernel.
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import logging
-import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
-from urllib.parse import quote
 
+import msgspec
+
+from reference.files import write_atomically
 from reference.supervisor import events as ev
-from reference.supervisor import linux, snapshot
+from reference.supervisor import processes, snapshot
 from reference.supervisor.fingerprint import VOLATILE, fingerprint
+from reference.supervisor.kernel import Alarm, Child, Kernel, Launch
+from reference.supervisor.logs import file_name, log_paths
 from reference.supervisor.spec import Process, ProxySpec
 from reference.supervisor.world import Post
 
 _log = logging.getLogger("agent/proxy")
 
-_PRIVATE_FILE, _PRIVATE_DIRECTORY = 0o600, 0o700
-_PR_SET_PDEATHSIG = 1
 #: In the environment of each proxy: the id of the agent that it belongs to, whatever becomes of the agent's files.
 _AGENT_VARIABLE = "CONNECT_PROXY_AGENT_ID"
+#: In the environment of each proxy that runs the agent's own program: the release that started it.
+_RELEASE_VARIABLE = "CONNECT_PROXY_AGENT_VERSION"
+#: After how long a file is tried again that could not be written, on a full disk for instance (s).
+_REWRITE_SECONDS = 10.0
+
+#: From where the agent's program was when a proxy was defined to where it is.
+Locate = Callable[[tuple[str, ...]], tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class _Watched:
+class _Watched(msgspec.Struct, frozen=True):
     """A live process; ``child`` is ``None`` when an earlier agent started it."""
 
     process: Process
     descriptor: int
-    child: subprocess.Popen[bytes] | None
+    child: Child | None
 
 
 class RealWorld:
-    """Carries out commands on this machine. Lives in the thread of its event loop."""
+    """Carries out commands through a kernel; ``data_dir`` is ``None`` where nothing may be written.
+
+    ``variables`` are in the environment of each proxy, whatever its spec says, and are no reason to replace one.
+    ``locate`` tells where a spec's launcher is by now, ``release`` which one the agent's own program is.
+    """
 
     def __init__(
-        self, *, data_dir: Path | None, agent_id: str, post: Post, loop: asyncio.AbstractEventLoop
+        self,
+        kernel: Kernel,
+        *,
+        data_dir: Path | None,
+        agent_id: str,
+        post: Post,
+        variables: Mapping[str, str] | None = None,
+        locate: Locate = lambda launcher: launcher,
+        release: str = "",
     ) -> None:
+        self._release = release
+        self._kernel = kernel
+        self._data_dir = data_dir
         self._root = None if data_dir is None else data_dir / "proxy"
+        self._variables = dict(variables or {})
+        self._locate = locate
         self._agent_id = agent_id
         self._post = post
-        self._loop = loop
-        self._boot = linux.boot_id()
+        self._boot = kernel.boot_id()
         self._watched: dict[str, _Watched] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, Alarm] = {}
+        self._unwritten: dict[Path, str] = {}
+        self._rewrite: Alarm | None = None
         self._actions: dict[type[ev.Command], Callable[[ev.Command], None]] = {
             ev.Seek: self._seek,
             ev.Spawn: self._spawn,
@@ -70,8 +92,7 @@ class RealWorld:
         }
 
     def now(self) -> float:
-        # The system's clock since boot, which the next agent shares; a loop's own clock may begin anywhere.
-        return time.monotonic()
+        return self._kernel.now()
 
     def execute(self, command: ev.Command) -> None:
         self._actions[type(command)](command)
@@ -80,12 +101,13 @@ class RealWorld:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+        if self._rewrite is not None:
+            self._rewrite.cancel()
         for watched in self._watched.values():
-            self._loop.remove_reader(watched.descriptor)
-            os.close(watched.descriptor)
+            self._kernel.forget_exit(watched.descriptor)
+            self._kernel.close_pidfd(watched.descriptor)
             if watched.child is not None:
-                # It goes on without us: tell Popen so, or it would complain of a running child.
-                watched.child.returncode = 0
+                watched.child.abandon()
         self._watched.clear()
 
     # --- what was before ---------------------------------------------------------------------------------
@@ -106,40 +128,62 @@ class RealWorld:
                 memories[proxy_id] = ev.Memory(
                     proxy_id=proxy_id, process=process, fingerprint="", starts=starts
                 )
+        self._sweep_pid_files(self._root, memories)
         return tuple(memories.values())
+
+    def _sweep_pid_files(self, root: Path, memories: Mapping[str, ev.Memory]) -> None:
+        """Remove those of proxies that nobody will stop any more: of before a reboot, or of a lost snapshot.
+
+        Whoever reads one would take some stranger for a proxy.
+        """
+        keep = {self._pid_path(root, proxy_id) for proxy_id in memories}
+        with suppress(OSError):
+            for path in self._kernel.files.entries(root / "pids"):
+                if path not in keep:
+                    self._kernel.files.unlink(path)
 
     def _read_snapshot(self, path: Path) -> tuple[ev.Memory, ...]:
         try:
-            found = snapshot.decode(_read_regular(path))
+            found = snapshot.decode(self._kernel.files.read(path).decode())
         except FileNotFoundError:
             return ()
         except (OSError, UnicodeDecodeError, snapshot.SnapshotError) as error:
             aside = path.with_suffix(".json.unusable")
             _log.warning("cannot use %s: %s; kept as %s", path, error, aside.name)
             with suppress(OSError):
-                path.replace(aside)
+                self._kernel.files.replace(path, aside)
             return ()
         # After a reboot none of those processes can exist, and their crashes are forgiven.
         return found.memories if found.boot_id == self._boot else ()
 
     def _find_ours(self) -> Iterator[tuple[str, Process]]:
-        for pid in linux.pids():
-            environment = linux.environment(pid)
+        for pid in self._kernel.pids():
+            environment = self._kernel.environment(pid)
             if not environment or environment.get(_AGENT_VARIABLE) != self._agent_id:
                 continue
-            process, found = linux.identify(pid, self._boot), linux.stat(pid)
+            process, found = self._identify(pid), self._kernel.stat(pid)
+            if process is None or found is None:
+                continue
             # A proxy leads its session; its children carry the same environment and do not.
-            if process is not None and found is not None and found.session == pid:
+            if found.session == pid:
                 yield environment.get("CONNECT_PROXY_ID", ""), process
+            elif self._identify(found.session) is None:
+                processes.kill(self._kernel, process)
 
     def _lives(self, process: Process) -> bool:
-        return linux.identify(process.pid, self._boot) == process
+        return self._identify(process.pid) == process
+
+    def _identify(self, pid: int) -> Process | None:
+        return processes.identify(self._kernel, pid, self._boot)
 
     def _seek(self, command: ev.Command) -> None:
         assert isinstance(command, ev.Seek)
         spec, memory = command.spec, command.memory
         process = memory.process if memory else None
         if process is None or memory is None or not self._watch(command.proxy_id, process):
+            if process is not None:
+                # It ended while no agent was there: what it has left behind may still hold its port.
+                processes.kill_remnants(self._kernel, process)
             self._post(ev.Sought(proxy_id=command.proxy_id, process=None, current=False))
             return
         if spec is None:
@@ -147,55 +191,74 @@ class RealWorld:
         elif memory.fingerprint:
             current = fingerprint(spec) == memory.fingerprint
         else:
-            current = _runs(process.pid, spec)
-        self._post(ev.Sought(proxy_id=command.proxy_id, process=process, current=current))
+            current = _runs(self._kernel, process.pid, spec)
+        outdated = (
+            current and spec is not None and bool(spec.launcher) and self._is_outdated(spec, process.pid)
+        )
+        self._post(ev.Sought(proxy_id=command.proxy_id, process=process, current=current, outdated=outdated))
+
+    def _is_outdated(self, spec: ProxySpec, pid: int) -> bool:
+        """Whether a process runs another release of the agent's own program; such a one goes on until a restart."""
+        found = (self._kernel.environment(pid) or {}).get(_RELEASE_VARIABLE, "")
+        if found == self._release:
+            return False
+        _log.warning(
+            "%s: process %d was started by release %s, this is %s; it runs the old program until it is restarted",
+            spec.proxy_id,
+            pid,
+            found or "unknown",
+            self._release,
+        )
+        return True
 
     # --- processes ---------------------------------------------------------------------------------------
 
     def _spawn(self, command: ev.Command) -> None:
         assert isinstance(command, ev.Spawn)
         spec = command.spec
-        program = spec.command[0]
-        environment = dict(spec.environment)
+        # Only now: the agent's program may have been moved since the proxy was defined.
+        arguments = (*self._locate(spec.launcher), *spec.command) if spec.launcher else spec.command
+        program = arguments[0]
+        environment = dict(spec.environment) | self._variables
         environment |= {
             "CONNECT_PROXY_ID": spec.proxy_id,
             "CONNECT_PROXY_TOKEN": spec.token,
             _AGENT_VARIABLE: self._agent_id,
         }
-        output: tuple[IO[bytes], ...] = ()
+        if spec.launcher:
+            environment[_RELEASE_VARIABLE] = self._release
+        output: tuple[int, int] | None = None
         try:
             output = self._open_logs(spec.proxy_id)
-            stdout, stderr = output or (subprocess.DEVNULL, subprocess.DEVNULL)
-            child = subprocess.Popen(
-                spec.command,
-                # No search of PATH: a bare name means a file in the working directory, as for execve(2).
-                executable=program if "/" in program else f"./{program}",
-                env=environment,
-                cwd=spec.directory or None,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-                preexec_fn=partial(_die_with, os.getpid()) if self._root is None else None,
+            child = self._kernel.launch(
+                Launch(
+                    arguments=arguments,
+                    # No search of PATH: a bare name means a file in the working directory, as for execve(2).
+                    executable=program if "/" in program else f"./{program}",
+                    environment=environment,
+                    directory=spec.directory or None,
+                    output=output,
+                    dies_with_parent=self._root is None,
+                )
             )
         except (OSError, ValueError) as error:
             detail = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
             self._post(ev.StartFailed(proxy_id=spec.proxy_id, reason=f"cannot execute {program}: {detail}"))
             return
         finally:
-            for file in output:
-                file.close()
-        process = linux.identify(child.pid, self._boot)
+            for descriptor in output or ():
+                self._kernel.files.close(descriptor)
+        process = self._identify(child.pid)
         if process is None or not self._watch(spec.proxy_id, process, child):
             # It is a zombie already, so its pid is still its own and the pidfd will be readable at once.
-            found = linux.stat(child.pid)
+            found = self._kernel.stat(child.pid)
             start_time = found.start_time if found else 0
             process = Process(pid=child.pid, start_time=start_time, boot_id=self._boot)
-            self._hold(spec.proxy_id, _Watched(process, os.pidfd_open(child.pid), child))
+            self._hold(spec.proxy_id, _Watched(process, self._kernel.open_pidfd(child.pid), child))
         self._post(ev.Started(proxy_id=spec.proxy_id, process=process))
 
-    def _watch(self, proxy_id: str, process: Process, child: subprocess.Popen[bytes] | None = None) -> bool:
-        descriptor = linux.open_process(process)
+    def _watch(self, proxy_id: str, process: Process, child: Child | None = None) -> bool:
+        descriptor = processes.hold(self._kernel, process)
         if descriptor is None:
             return False
         self._hold(proxy_id, _Watched(process, descriptor, child))
@@ -203,21 +266,21 @@ class RealWorld:
 
     def _hold(self, proxy_id: str, watched: _Watched) -> None:
         self._watched[proxy_id] = watched
-        self._loop.add_reader(watched.descriptor, self._gone, proxy_id)
+        self._kernel.on_exit(watched.descriptor, partial(self._gone, proxy_id))
 
     def _gone(self, proxy_id: str) -> None:
         watched = self._watched.pop(proxy_id)
-        self._loop.remove_reader(watched.descriptor)
+        self._kernel.forget_exit(watched.descriptor)
         if watched.child is None:
-            os.close(watched.descriptor)
-            linux.kill_remnants(watched.process)
+            self._kernel.close_pidfd(watched.descriptor)
+            processes.kill_remnants(self._kernel, watched.process)
             reason = f"process {watched.process.pid} is gone"
         else:
             # The leader is a zombie until it is waited for, so its group's number is still its own.
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(watched.process.pid, signal.SIGKILL)
+                self._kernel.kill_group(watched.process.pid, signal.SIGKILL)
             reason = _describe(watched.child.wait())
-            os.close(watched.descriptor)
+            self._kernel.close_pidfd(watched.descriptor)
         self._post(ev.Exited(proxy_id=proxy_id, process=watched.process, reason=reason))
 
     def _signal(self, command: ev.Command) -> None:
@@ -226,7 +289,9 @@ class RealWorld:
         if watched is None or watched.process != command.process:
             return
         try:
-            linux.signal_group(watched.descriptor, watched.process.pid, signal.Signals[command.signal])
+            processes.signal_group(
+                self._kernel, watched.descriptor, watched.process.pid, signal.Signals[command.signal]
+            )
         except PermissionError:
             _log.error(
                 "may not send %s to %s (process %d)", command.signal, command.proxy_id, command.process.pid
@@ -237,9 +302,8 @@ class RealWorld:
     def _set_timer(self, command: ev.Command) -> None:
         assert isinstance(command, ev.SetTimer)
         self._drop_timer(command.proxy_id)
-        self._timers[command.proxy_id] = self._loop.call_later(
-            command.seconds, self._fire, ev.TimerFired(proxy_id=command.proxy_id, timer=command.timer)
-        )
+        fired = ev.TimerFired(proxy_id=command.proxy_id, timer=command.timer)
+        self._timers[command.proxy_id] = self._kernel.call_later(command.seconds, partial(self._fire, fired))
 
     def _fire(self, event: ev.TimerFired) -> None:
         del self._timers[event.proxy_id]
@@ -256,13 +320,19 @@ class RealWorld:
 
     # --- files -------------------------------------------------------------------------------------------
 
-    def _open_logs(self, proxy_id: str) -> tuple[IO[bytes], ...]:
+    def _open_logs(self, proxy_id: str) -> tuple[int, int] | None:
         """Both log files, open for appending; none without a data directory (document, Managed Proxy Logs)."""
-        if self._root is None:
-            return ()
-        folder = _directory(self._root / "logs")
-        paths = [folder / f"{_file_name(proxy_id)}-{stream}.log" for stream in ("stdout", "stderr")]
-        return tuple(open(path, "ab", buffering=0, opener=_open_private) for path in paths)
+        if self._data_dir is None:
+            return None
+        files = self._kernel.files
+        stdout_path, stderr_path = log_paths(self._data_dir, proxy_id)
+        files.make_directory(stdout_path.parent)
+        stdout = files.append(stdout_path)
+        try:
+            return stdout, files.append(stderr_path)
+        except OSError:
+            files.close(stdout)
+            raise
 
     def _write_pid_file(self, command: ev.Command) -> None:
         assert isinstance(command, ev.WritePidFile)
@@ -272,12 +342,14 @@ class RealWorld:
     def _remove_pid_file(self, command: ev.Command) -> None:
         assert isinstance(command, ev.RemovePidFile)
         if self._root is not None:
+            path = self._pid_path(self._root, command.proxy_id)
+            self._unwritten.pop(path, None)
             with suppress(OSError):
-                self._pid_path(self._root, command.proxy_id).unlink()
+                self._kernel.files.unlink(path)
 
     @staticmethod
     def _pid_path(root: Path, proxy_id: str) -> Path:
-        return root / "pids" / f"{_file_name(proxy_id)}.pid"
+        return root / "pids" / f"{file_name(proxy_id)}.pid"
 
     def _persist(self, command: ev.Command) -> None:
         assert isinstance(command, ev.Persist)
@@ -288,33 +360,37 @@ class RealWorld:
             )
 
     def _replace(self, path: Path, text: str) -> None:
-        """Write a file so that a crash leaves the old text or the new one, never half of either."""
-        temporary = path.with_name(f".{path.name}.new")
+        """Write a file so that a crash leaves the old text or the new one, never half of either.
+
+        What cannot be written now is tried again until it can, or until something newer takes its place.
+        """
+        files = self._kernel.files
+        self._unwritten.pop(path, None)
         try:
-            _directory(path.parent)
-            with open(temporary, "w", opener=_open_private_new) as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            files.make_directory(path.parent)
+            write_atomically(files, path, text.encode())
         except OSError as error:
             _log.error("cannot write %s: %s; running proxies are not affected", path, error.strerror)
+            self._unwritten[path] = text
+            if self._rewrite is None:
+                self._rewrite = self._kernel.call_later(_REWRITE_SECONDS, self._write_again)
+
+    def _write_again(self) -> None:
+        self._rewrite = None
+        for path, text in tuple(self._unwritten.items()):
+            self._replace(path, text)
 
 
-def _runs(pid: int, spec: ProxySpec) -> bool:
+def _runs(kernel: Kernel, pid: int, spec: ProxySpec) -> bool:
     """Whether a process was started from this spec, as far as the kernel remembers.
 
-    A script's command line begins with its interpreter, so the command is looked for at the end.
+    A script's command line begins with its interpreter, so the command is looked for at the end; of the agent's own
+    program only what follows the launcher counts.
     """
-    actual = linux.arguments(pid)
+    actual = kernel.arguments(pid)
     program, *rest = spec.command
     tail = actual[len(actual) - len(rest) :] if rest else ()
-    environment = linux.environment(pid) or {}
+    environment = kernel.environment(pid) or {}
     wanted = {name: value for name, value in spec.environment if name not in VOLATILE}
     wanted["CONNECT_PROXY_TOKEN"] = spec.token
     return program in actual and tail == tuple(rest) and wanted.items() <= environment.items()
@@ -324,41 +400,3 @@ def _describe(code: int) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exited with code {code}"
-
-
-def _die_with(agent: int) -> None:
-    """In the child, before exec: have the kernel kill it when the agent dies, however the agent dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != agent:  # it died before we asked
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _file_name(proxy_id: str) -> str:
-    """The id as a file name: itself, unless it holds a slash, a dot alone or the like."""
-    return (
-        quote(proxy_id, safe=" !#$&'()+,;=@[]{}~^")
-        if proxy_id.strip(".")
-        else quote(proxy_id).replace(".", "%2E")
-    )
-
-
-def _directory(path: Path) -> Path:
-    path.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-    return path
-
-
-def _read_regular(path: Path) -> str:
-    """Read a file, but not through a symbolic link: somebody else may have chosen where it points."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        return file.read()
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, _PRIVATE_FILE)
-
-
-def _open_private_new(path: str, flags: int) -> int:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    return os.open(path, flags | os.O_EXCL, _PRIVATE_FILE)

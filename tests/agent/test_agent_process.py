@@ -2,140 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import dns.message
 import dns.query
-import httpx
 import pytest
 
-T = TypeVar("T")
-DEADLINE = 60.0
-SLEEP = ["/bin/sleep", "1000"]
-
-
-def eventually(look: Callable[[], T | None], what: str) -> T:
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {DEADLINE:g} s")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-class Agent:
-    """One agent in one folder; may be started several times."""
-
-    def __init__(self, folder: Path, *, dev: bool = False, data: bool = True, **config: Any) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.arguments = (["-dev"] if dev else []) + (["-data-dir", str(folder / "data")] if data else [])
-        self.config: dict[str, Any] = {
-            "bind_addr": "127.0.0.1",
-            "ports": {"http": self.port, "dns": -1},
-            "connect": {"enabled": True, "proxy": {"allow_managed_root": True}},
-            **config,
-        }
-        self.process: subprocess.Popen[str] | None = None
-
-    def define(self, *services: dict[str, Any]) -> None:
-        (self.folder / "agent.json").write_text(json.dumps({**self.config, "services": services}))
-
-    def spawn(self) -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "proxyproof",
-            "agent",
-            "-config-file",
-            str(self.folder / "agent.json"),
-        ]
-        self.process = subprocess.Popen(
-            command + self.arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        return self.process
-
-    def start(self) -> None:
-        self.spawn()
-        eventually(lambda: self.get("/v1/agent/self"), "the agent's answer")
-
-    def end(self, number: int) -> tuple[int, str]:
-        """Exit code and output."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=DEADLINE)
-        return self.process.returncode, output
-
-    def get(self, path: str) -> Any:
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=DEADLINE)
-        except httpx.TransportError:
-            return None
-        return answer.json() if answer.status_code == 200 else None
-
-    def put(self, path: str, body: Any = None) -> httpx.Response:
-        return httpx.put(f"http://127.0.0.1:{self.port}{path}", json=body, timeout=DEADLINE)
-
-    def running(self) -> dict[str, tuple[int, str]]:
-        """Pid and token of each proxy of this agent, by id; the agent's address tells whose it is."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdecimal():
-                continue
-            try:
-                variables = (entry / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            pairs = dict(variable.decode(errors="replace").partition("=")[::2] for variable in variables)
-            if pairs.get("CONSUL_HTTP_ADDR") == f"127.0.0.1:{self.port}" and "CONNECT_PROXY_ID" in pairs:
-                found[pairs["CONNECT_PROXY_ID"]] = (int(entry.name), pairs["CONNECT_PROXY_TOKEN"])
-        return found
-
-    def runs(self, *proxy_ids: str) -> dict[str, tuple[int, str]]:
-        """Its proxies, once they are exactly these."""
-
-        def exactly() -> tuple[dict[str, tuple[int, str]]] | None:
-            running = self.running()
-            return (running,) if set(running) == set(proxy_ids) else None
-
-        return eventually(exactly, f"proxies {proxy_ids}")[0]
-
-
-@contextlib.contextmanager
-def agent(folder: Path, **options: Any) -> Iterator[Agent]:
-    """An agent of which nothing is left afterwards."""
-    one = Agent(folder, **options)
-    try:
-        yield one
-    finally:
-        if one.process is not None and one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
-        for pid, _ in one.running().values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-
-def service(name: str, command: list[str] | None = None, **config: Any) -> dict[str, Any]:
-    proxy = {"command": command or SLEEP, "config": config}
-    return {"name": name, "port": 1, "connect": {"proxy": proxy}}
+from tests.agents import SLEEP, Agent, agent, service
+from tests.ports import free_port
+from tests.waiting import DEADLINE, eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -202,7 +80,7 @@ def test_without_a_data_directory_proxies_end_with_the_agent(tmp_path: Path) -> 
         assert code == 0
         assert "[WARN] agent: dev mode disabled persistence, killing all proxies" in output
         assert one.running() == {}
-        assert {entry.name for entry in tmp_path.iterdir()} == {"agent.json"}
+        assert {entry.name for entry in tmp_path.iterdir()} == {"agent.json", "said.log"}
 
 
 def test_leaving_ends_the_agent(tmp_path: Path) -> None:
@@ -211,8 +89,7 @@ def test_leaving_ends_the_agent(tmp_path: Path) -> None:
         one.start()
         assert one.put("/v1/agent/leave").status_code == 200
         assert one.process is not None
-        output, _ = one.process.communicate(timeout=DEADLINE)
-        assert one.process.returncode == 0, output
+        assert one.process.wait(DEADLINE) == 0, one.output()
 
 
 def test_reload_applies_what_changed_and_nothing_else(tmp_path: Path) -> None:
@@ -255,9 +132,7 @@ def test_a_broken_file_changes_nothing(tmp_path: Path) -> None:
 def test_a_port_in_use_is_named_before_anything_happens(tmp_path: Path) -> None:
     with agent(tmp_path) as one, socket.create_server(("127.0.0.1", one.port)):
         one.define(service("a"))
-        output, _ = one.spawn().communicate(timeout=DEADLINE)
-        assert one.process is not None
-        assert one.process.returncode == 1
+        output = one.fails()
         (error,) = [line for line in output.splitlines() if "Error" in line]
         assert f"127.0.0.1:{one.port}" in error
         assert "-http-port" in error
@@ -273,11 +148,9 @@ def test_a_dns_port_in_use_is_named_before_anything_happens(tmp_path: Path, kind
         if kind == socket.SOCK_STREAM:
             owner.listen()
         port = owner.getsockname()[1]
-        with agent(tmp_path, ports={"http": free_port(), "dns": port}) as one:
+        with agent(tmp_path, ports={"dns": port}) as one:
             one.define(service("a"))
-            output, _ = one.spawn().communicate(timeout=DEADLINE)
-            assert one.process is not None
-            assert one.process.returncode == 1
+            output = one.fails()
             assert f"the DNS interface cannot listen on 127.0.0.1:{port}: address already in use" in output
             assert "Traceback" not in output
             assert not (tmp_path / "data").exists()
@@ -286,18 +159,17 @@ def test_a_dns_port_in_use_is_named_before_anything_happens(tmp_path: Path, kind
 
 def test_dns_finds_a_proxy_while_it_is_there(tmp_path: Path) -> None:
     """MP-CAT-010, and the whole way from a file to a resolver."""
-    port, dns_port = free_port(), free_port()
+    dns_port, proxy_port = free_port(), free_port()
     question = dns.message.make_query("web.connect.consul", "SRV")
 
     def location() -> str:
         answer = dns.query.udp(question, "127.0.0.1", port=dns_port, timeout=DEADLINE)
         return str(answer.answer[0][0]) if answer.answer else ""
 
-    with agent(tmp_path, ports={"http": port, "dns": dns_port}, node_name="here") as one:
-        one.port = port
-        one.define(service("web", disable_tcp_check=True, bind_port=20001))
+    with agent(tmp_path, ports={"dns": dns_port}, node_name="here") as one:
+        one.define(service("web", disable_tcp_check=True, bind_port=proxy_port))
         one.start()
-        assert location() == "1 1 20001 here.node.dc1.consul."
+        assert location() == f"1 1 {proxy_port} here.node.dc1.consul."
         one.define()
         assert one.put("/v1/agent/reload").status_code == 200
         assert location() == ""
@@ -311,11 +183,9 @@ def test_a_second_agent_in_the_same_directory_is_refused(tmp_path: Path) -> None
         first.define(service("a"))
         first.start()
         before = first.runs("a-proxy")
-        second = Agent(tmp_path)
-        second.define(service("b"))
-        output, _ = second.spawn().communicate(timeout=DEADLINE)
-        assert second.process is not None
-        assert second.process.returncode == 1
+        second = Agent(tmp_path, service("b"))
+        output = second.fails()
+        second.client.close()
         assert "in use by another agent" in output
         assert first.running() == before
 
@@ -323,13 +193,9 @@ def test_a_second_agent_in_the_same_directory_is_refused(tmp_path: Path) -> None
 def test_no_port_left_ends_the_start_before_anything_runs(tmp_path: Path) -> None:
     """MP-PORT-005."""
     low = free_port()
-    ports = {"http": free_port(), "dns": -1, "proxy_min_port": low, "proxy_max_port": low}
-    with agent(tmp_path, ports=ports) as one:
-        one.port = ports["http"]
+    with agent(tmp_path, ports={"proxy_min_port": low, "proxy_max_port": low}) as one:
         one.define(service("a"), service("b"))
-        output, _ = one.spawn().communicate(timeout=DEADLINE)
-        assert one.process is not None
-        assert one.process.returncode == 1
+        output = one.fails()
         assert (
             "==> Error starting agent: failed adding proxy: no port provided for proxy bind_port and none  "
             f"left in the allocated range [{low}, {low}]" in output
@@ -340,12 +206,11 @@ def test_no_port_left_ends_the_start_before_anything_runs(tmp_path: Path) -> Non
 
 def test_without_an_api_no_proxy_is_started(tmp_path: Path) -> None:
     """MP-ENV-005."""
-    with agent(tmp_path, ports={"http": -1, "dns": -1}) as one:
+    with agent(tmp_path, ports={"http": -1}) as one:
         one.define(service("a"))
-        process = one.spawn()
-        assert process.stdout is not None
+        one.spawn()
         expected = "Connect managed proxies are disabled due to providing an invalid HTTP configuration"
-        assert any(expected in line for line in process.stdout)
+        eventually(lambda: expected in one.output(), "the warning")
         code, _ = one.end(signal.SIGTERM)
         assert code == 0
         assert one.running() == {}

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from reference.agent.checks import ProxyChecks, look
+from reference.agent.check_runs import CheckSettings
+from reference.agent.checks import HealthChecks
+from reference.agent.looking import look_tcp
 from reference.agent.proxies import check_target
 from reference.agent.services import LocalState
 from reference.catalog.model import Check, Status
 from tests.agent.defining import managed, proxied, service, state
-
-DEADLINE = 30.0
+from tests.ports import free_port
+from tests.waiting import DEADLINE
 
 
 class Board:
@@ -27,7 +30,7 @@ class Board:
     def put_check(self, check: Check) -> None:
         self.results.put_nowait(check)
 
-    def remove_check(self, check: Check) -> None:
+    def remove_check(self, check_id: str) -> None:
         self.results.put_nowait(None)
 
     async def next(self) -> Check | None:
@@ -43,20 +46,14 @@ class Board:
 
 
 @contextlib.asynccontextmanager
-async def checking(local: LocalState, *, notes: str = "") -> AsyncIterator[tuple[ProxyChecks, Board]]:
+async def checking(local: LocalState, **settings: Any) -> AsyncIterator[tuple[HealthChecks, Board]]:
     board = Board()
-    checks = ProxyChecks(local, board=board, notes=notes)
+    checks = HealthChecks(local, board=board, settings=CheckSettings(**settings))
     local.attach(checks)
     try:
         yield checks, board
     finally:
         await checks.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_a_proxy_is_critical_until_it_listens() -> None:
@@ -66,7 +63,7 @@ def test_a_proxy_is_critical_until_it_listens() -> None:
         port = free_port()
         local = state()
         local.register(proxied(config={"bind_port": port}), from_file=True)
-        async with checking(local, notes="note") as (checks, board):
+        async with checking(local, proxy_notes="note") as (checks, board):
             first = await board.next()
             assert first is not None
             assert (first.id, first.name) == ("service:web-proxy", "Connect Proxy Listening")
@@ -87,11 +84,10 @@ def test_a_proxy_that_comes_up_by_itself_is_found_long_before_the_interval_is_ov
         port = free_port()
         local = state()
         local.register(proxied(config={"bind_port": port}), from_file=True)
-        async with checking(local) as (_, board):
+        async with checking(local, proxy_interval=3600.0) as (_, board):
             await board.until(Status.CRITICAL)
             with socket.create_server(("127.0.0.1", port)):
-                async with asyncio.timeout(5):
-                    await board.until(Status.PASSING)
+                await board.until(Status.PASSING)
 
     asyncio.run(scenario())
 
@@ -173,7 +169,7 @@ def test_where_a_check_looks(config: dict[str, str], address: str) -> None:
 
 def test_an_address_of_version_6_is_shown_in_brackets() -> None:
     async def scenario() -> None:
-        _, output = await look("::1", free_port(), seconds=5)
+        _, output = await look_tcp("::1", free_port(), seconds=5)
         assert output.startswith(("dial tcp [::1]:", "TCP connect [::1]:"))
 
     asyncio.run(scenario())

@@ -9,10 +9,12 @@ import pytest
 
 from reference.agent.environment import api_address, builtin_proxy_command, proxy_environment
 from reference.config.model import AgentConfig, LogLevel
+from reference.config.network import TcpAddress, TlsOptions, UnixAddress
 
 
 def config(**changes: object) -> AgentConfig:
-    return AgentConfig(**{"node_name": "n", "http_port": 18500, **changes})  # type: ignore[arg-type]
+    addresses = (TcpAddress("127.0.0.1", 18500),)
+    return AgentConfig(**{"node_name": "n", "http_addrs": addresses, **changes})  # type: ignore[arg-type]
 
 
 def test_generated_variables_are_the_originals() -> None:
@@ -64,7 +66,39 @@ def test_a_new_start_by_a_service_manager_looks_the_same_to_proxies() -> None:
 )
 def test_a_wildcard_becomes_the_loopback_of_its_family(client: str, address: str) -> None:
     """MP-ENV-003."""
-    assert api_address(config(client_addr=client)) == address
+    assert str(api_address(config(http_addrs=(TcpAddress(client, 18500),)))) == address
+
+
+def test_an_address_of_the_machine_is_better_than_all_and_tcp_than_a_socket() -> None:
+    """MP-ENV-003: as the original chooses."""
+    everywhere, here, socket = TcpAddress("0.0.0.0", 1), TcpAddress("10.0.0.1", 1), UnixAddress("/run/s")
+    assert api_address(config(http_addrs=(socket, everywhere, here))) == here
+    assert api_address(config(http_addrs=(socket, everywhere))) == TcpAddress("127.0.0.1", 1)
+    assert str(api_address(config(http_addrs=(socket,)))) == "unix:///run/s"
+    assert api_address(config(http_addrs=())) is None
+
+
+def test_https_comes_before_http_and_brings_what_a_client_needs() -> None:
+    tls = TlsOptions(
+        cert_file="/c",
+        key_file="/k",
+        ca_file="/ca",
+        ca_path="/cas",
+        verify_outgoing=True,
+        server_name="agent",
+    )
+    own = {"CONSUL_CACERT": "/elsewhere", "CONSUL_HTTP_SSL_VERIFY": "false"}
+    environment = dict(proxy_environment(config(https_addrs=(TcpAddress("::", 8501),), tls=tls), own))
+    assert {name: value for name, value in environment.items() if value} == {
+        "CONSUL_HTTP_ADDR": "[::1]:8501",
+        "CONSUL_HTTP_SSL": "true",
+        "CONSUL_CACERT": "/ca",
+        "CONSUL_CAPATH": "/cas",
+        "CONSUL_CLIENT_CERT": "/c",
+        "CONSUL_CLIENT_KEY": "/k",
+        "CONSUL_TLS_SERVER_NAME": "agent",
+        "CONSUL_HTTP_SSL_VERIFY": "true",
+    }
 
 
 @pytest.mark.parametrize(

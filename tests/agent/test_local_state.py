@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from reference.agent.ports import PortsExhausted
 from reference.agent.proxies import ProxyError
-from reference.agent.services import KeeperError, NotAllowed, Registration, Remembered
+from reference.agent.services import KeeperError, LocalState, NotAllowed, Registration, Remembered
+from reference.catalog.watch import Watch
 from reference.config.model import ManagedProxy, ProxyDefaults
-from tests.agent.defining import BUILTIN, Notes, managed, proxied, service, state
+from tests.agent.defining import BUILTIN, Notes, managed, proxied, service, settings, state
 
 
 def test_a_managed_proxy_has_a_record_of_its_own() -> None:
@@ -72,7 +74,7 @@ def test_each_proxy_has_its_own_token() -> None:
 def test_tokens_are_not_shown() -> None:
     local = state()
     local.register(service(proxy=ManagedProxy(), token="service-token"), from_file=True)
-    shown = repr([managed(local), local.registration("web"), list(local.grants())])
+    shown = repr([managed(local), local.registration("web"), local.grant(managed(local).token)])
     assert managed(local).token not in shown
     assert "service-token" not in shown
 
@@ -170,10 +172,27 @@ def test_reload_follows_files_and_leaves_the_rest() -> None:
     assert managed(local, "kept-proxy") == kept
 
 
-def test_a_definition_that_fails_at_reload_does_not_hold_up_others() -> None:
-    local = state(min_port=24400, max_port=24400)
-    local.reconcile([proxied("a"), proxied("b"), service("c")])
-    assert {record.id for record in local.services()} == {"a", "a-proxy", "b", "c"}
+def test_a_definition_that_fails_at_reload_changes_nothing() -> None:
+    local = state(min_port=24400, max_port=24401)
+    for name in ("a", "gone"):
+        local.register(proxied(name), from_file=True)
+    before = local.services(), managed(local, "a-proxy")
+    with pytest.raises(PortsExhausted):
+        local.reconcile([proxied("a", config={"changed": True}), proxied("b"), proxied("c")])
+    assert (local.services(), managed(local, "a-proxy")) == before
+
+
+def test_a_reload_uses_the_ports_that_it_found_free() -> None:
+    """Looked for once: what is free now may be taken a moment later."""
+    asked: list[int] = []
+
+    def is_free(address: str, port: int) -> bool:
+        asked.append(port)
+        return True
+
+    local = LocalState(settings(), watch=Watch(), is_free=is_free)
+    local.reconcile([proxied("a"), proxied("b")])
+    assert {managed(local, f"{name}-proxy").service.port for name in "ab"} == set(asked)
 
 
 def test_a_managed_proxy_is_no_service_of_its_own() -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reference.agent import files as files_module
 from reference.agent.persistence import DataDirectory, PersistenceError
 from reference.agent.services import LocalState
 from reference.config.model import ManagedProxy, ServiceDefinition, Upstream
+from reference.files import LinuxFiles
 from tests.agent.defining import BUILTIN, managed, proxied, service, state
 
 OBSERVED = Path(__file__).parents[1] / "http" / "observed"
@@ -47,6 +46,7 @@ def test_names_and_modes_are_the_originals(tmp_path: Path) -> None:
     opened(data).node_id()
     assert files(data) == {
         "agent.lock": 0o600,
+        "checks": 0o700,
         "node-id": 0o600,
         "proxies": 0o700,
         f"proxies/{WEB_PROXY}": 0o600,
@@ -78,13 +78,17 @@ def test_content_is_the_originals(tmp_path: Path) -> None:
         from_file=True,
     )
     observed = json.loads((OBSERVED / "persisted-services-5c6e75c3.json").read_text())["body"]
-    assert json.loads((tmp_path / "services" / WEB_PROXY).read_bytes()) == observed
+    record = json.loads((tmp_path / "services" / WEB_PROXY).read_bytes())
+    # Deviation: MP-CAT-002, the record of a proxy has its upstreams.
+    assert [each["DestinationName"] for each in record["Service"]["Proxy"].pop("Upstreams")] == ["redis"]
+    assert record == observed
 
     observed = json.loads((OBSERVED / "persisted-proxies-5c6e75c3.json").read_text())["body"]
     stored = json.loads((tmp_path / "proxies" / WEB_PROXY).read_bytes())
     # Our own addition, and the port, which the recorded agent chose by itself.
     assert stored.pop("OwnCommand") is False
     assert stored["Proxy"].pop("Config") == {"bind_port": 20052}
+    assert stored["Proxy"]["ProxyService"]["Proxy"].pop("Upstreams")
     observed["Proxy"].pop("Config")
     assert without_run(stored) == without_run(observed)
 
@@ -156,20 +160,20 @@ def test_deregistration_leaves_no_file(tmp_path: Path) -> None:
     local.attach(directory, keeper=True)
     local.register(proxied(), from_file=False)
     local.deregister("web")
-    assert set(files(tmp_path)) == {"agent.lock", "proxies", "services"}
+    assert set(files(tmp_path)) == {"agent.lock", "checks", "proxies", "services"}
 
 
 def test_files_of_what_is_no_more_are_swept(tmp_path: Path) -> None:
     """MP-SNAP-008, without the orphan record of quirk 4."""
     kept(tmp_path, proxied("gone"), from_file=True)
     kept(tmp_path, proxied("web"), from_file=True)
-    opened(tmp_path).sweep(services={"web", "web-proxy"}, proxies={"web-proxy"})
+    opened(tmp_path).sweep(services={"web", "web-proxy"}, proxies={"web-proxy"}, checks=set())
     assert set(files(tmp_path)) == {
-        *("agent.lock", "proxies", "services", f"proxies/{WEB_PROXY}", f"services/{WEB_PROXY}"),
+        *("agent.lock", "checks", "proxies", "services", f"proxies/{WEB_PROXY}", f"services/{WEB_PROXY}"),
     }
 
 
-@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("step", ["write", "sync", "replace"])
 def test_a_crash_while_writing_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -185,15 +189,10 @@ def test_a_crash_while_writing_leaves_the_old_file(
     for definition in directory.load().definitions:
         local.register(definition, from_file=False)
     local.attach(directory, keeper=True)
-    places: dict[str, tuple[object, str]] = {
-        "write": (files_module, "open"),
-        "fsync": (os, "fsync"),
-        "replace": (Path, "replace"),
-    }
     with monkeypatch.context() as patched:
-        patched.setattr(*places[step], crash, raising=False)
+        patched.setattr(LinuxFiles, step, crash)
         # What a dead process cannot do either: tidy up.
-        patched.setattr(Path, "unlink", crash)
+        patched.setattr(LinuxFiles, "unlink", crash)
         with pytest.raises(Crash):
             local.register(proxied("api1", config={"a": 2}), from_file=False)
     directory.close()

@@ -63,8 +63,14 @@ _CASES: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "unknown command": (
         "agnet",
         2,
-        ("agnet", "agent, connect, help, requirements, run, simulate, validate, version"),
+        ("agnet", "the commands are agent, ", ", connect, help, "),
     ),
+    "seeds that are none": (
+        "simulate -seeds x",
+        2,
+        ("expected 17 is one seed, 0..999 a range with both ends",),
+    ),
+    "an unknown safeguard": ("simulate -ablate nix", 2, ("expected one of start-time, boot-id, search",)),
     "no command": ("", 2, ("no command given",)),
     "validation of a bad file": ("validate key.json", 1, ("key.json", "service.connect.proxy.foo")),
     "validation of nothing": ("validate", 2, ("at least one config file",)),

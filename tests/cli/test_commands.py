@@ -10,14 +10,25 @@ from pathlib import Path
 import pytest
 
 from proxyproof import __version__
+from proxyproof.__main__ import CONFORMANCE_COMMANDS
 from reference.cli.main import main
+from tests.waiting import DEADLINE
 
 
 @pytest.mark.parametrize("argument", ["help", "-h", "-help", "--help"])
 def test_the_help_names_every_command(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([argument]) == 0
     text = capsys.readouterr().out
-    for command in ("agent", "connect", "help", "requirements", "run", "validate", "version"):
+    for command in (
+        *CONFORMANCE_COMMANDS,
+        "agent",
+        "bench",
+        "connect",
+        "help",
+        "scenarios",
+        "validate",
+        "version",
+    ):
         assert f"\n    {command} " in text
 
 
@@ -58,6 +69,20 @@ def test_a_command_imports_nothing_of_the_others() -> None:
         "print([name for name in sys.modules if name.startswith(('reference.agent', 'reference.http', 'conformance'))])"
     )
     output = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=DEADLINE
     )
     assert output.stdout.splitlines()[-1] == "[]"
+
+
+def test_validate_can_be_told_the_format_and_to_be_quiet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "agent.conf"
+    file.write_text('{"data_dir": "/d", "bind_addr": "127.0.0.1", "server": true}')
+    assert main(["validate", "-config-format=json", "-quiet", str(file)]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["validate", "-config-format", "hcl", str(file)]) == 0
+    assert "Without effect on this agent: server" in capsys.readouterr().out
+    file.write_text('{"data_dir": "/d", "prots": {}}')
+    assert main(["validate", "-quiet", "-config-format=json", str(file)]) == 1
+    assert "invalid config key prots" in capsys.readouterr().err

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from reference.config import addresses
 from reference.config.load import load
-from reference.config.model import AgentConfig, DnsOptions, LogLevel, ProxyDefaults
+from reference.config.model import AgentConfig, DnsOptions, LogLevel, ProxyDefaults, SoaOptions
+from reference.config.network import TcpAddress, TlsOptions, UnixAddress, UnixSocketOptions
 from reference.config.sources import Sources
+from reference.mesh.authority_config import parse
 from tests.config.writing import load_fragment, refusal, refused_fragment, write
 
 
@@ -70,8 +73,10 @@ def test_all_options_that_have_an_effect() -> None:
         data_dir=Path("/var/lib/x"),
         bind_addr="0.0.0.0",
         advertise_addr="192.0.2.7",
-        client_addr="127.0.0.3",
-        dns_addr="127.0.0.3",
+        advertise_addr_wan="192.0.2.7",
+        client_addrs=("127.0.0.3",),
+        http_addrs=(TcpAddress("127.0.0.3", 1),),
+        dns_addrs=(),
         dns=DnsOptions(
             domain="mesh.example.org.",
             only_passing=True,
@@ -82,12 +87,10 @@ def test_all_options_that_have_an_effect() -> None:
             udp_answer_limit=0,
         ),
         log_level=LogLevel.TRACE,
-        http_port=1,
-        dns_port=-1,
         proxy_min_port=5,
         proxy_max_port=5,
         connect_enabled=False,
-        leaf_cert_ttl_seconds=5400.0,
+        authority=parse({"LeafCertTTL": "1h30m", "RotationPeriod": "2160h"}),
         allow_managed_root=True,
         allow_managed_api_registration=True,
         proxy_defaults=ProxyDefaults(exec_mode="daemon", daemon_command=("/x",), config={"a": [1]}),
@@ -116,11 +119,122 @@ def test_a_list_of_one_object_counts_as_the_object_as_converters_from_hcl_write_
     assert "connect: more than one object is not supported" in refused_fragment(twice).problem
 
 
-def test_the_addresses_of_the_api_and_of_dns_can_be_set_apart() -> None:
-    config = _config({"client_addr": "127.0.0.2", "addresses": {"http": "[::1]"}})
-    assert (config.client_addr, config.dns_addr) == ("::1", "127.0.0.2")
-    config = _config({"client_addr": "127.0.0.2", "addresses": {"dns": "127.0.0.4"}})
-    assert (config.client_addr, config.dns_addr) == ("127.0.0.2", "127.0.0.4")
+def test_the_interfaces_for_clients_listen_on_addresses_of_their_own_or_on_the_clients() -> None:
+    options = {
+        "client_addr": "127.0.0.2 127.0.0.3",
+        "addresses": {"http": "[::1] unix:///run/a.sock"},
+        "ports": {"http": 1, "https": 2, "dns": 3},
+        "cert_file": "/c",
+        "key_file": "/k",
+    }
+    config = _config(options)
+    assert config.client_addrs == ("127.0.0.2", "127.0.0.3")
+    assert config.http_addrs == (TcpAddress("::1", 1), UnixAddress("/run/a.sock"))
+    assert config.https_addrs == (TcpAddress("127.0.0.2", 2), TcpAddress("127.0.0.3", 2))
+    assert config.dns_addrs == (TcpAddress("127.0.0.2", 3), TcpAddress("127.0.0.3", 3))
+    assert (config.http_port, config.https_port, config.dns_port) == (1, 2, 3)
+    assert (_config({**options, "ports": {"http": 0}}).http_port) == -1
+
+
+def test_a_template_stands_for_the_address_of_an_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        addresses, "by_interface", lambda: {"lo": ["127.0.0.1"], "eth0": ["10.0.0.7", "10.0.0.8"]}
+    )
+    assert _config({"bind_addr": '{{ GetInterfaceIP "eth0" }}'}).bind_addr == "10.0.0.7"
+    several = _config({"client_addr": '127.0.0.9 {{ GetInterfaceIPs "eth0" }}'})
+    assert several.client_addrs == ("127.0.0.9", "10.0.0.7", "10.0.0.8")
+    assert "bind_addr cannot be empty" in str(refused_fragment({"bind_addr": '{{ GetInterfaceIP "eth9" }}'}))
+
+
+def test_a_template_of_the_default_route(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        addresses, "by_interface", lambda: {"a": ["10.0.0.7"], "b": ["198.51.100.1", "10.0.0.9"]}
+    )
+    routes = tmp_path / "route"
+    routes.write_text("Iface\tDestination\na\t0000000A\nb\t00000000\n")
+    monkeypatch.setattr(addresses, "_ROUTES", routes)
+    assert _config({"bind_addr": "{{ GetPrivateIP }}"}).bind_addr == "10.0.0.9"
+    assert _config({"bind_addr": "{{GetPublicIP}}"}).bind_addr == "198.51.100.1"
+
+
+def test_tls_of_the_api() -> None:
+    options = {
+        "ports": {"https": 8501},
+        "cert_file": "/c.pem",
+        "key_file": "/k.pem",
+        "ca_file": "/ca.pem",
+        "verify_incoming_https": True,
+        "verify_outgoing": True,
+        "server_name": "agent.example",
+        "tls_min_version": "tls13",
+        "tls_cipher_suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305",
+        "tls_prefer_server_cipher_suites": True,
+    }
+    assert _config(options).tls == TlsOptions(
+        cert_file="/c.pem",
+        key_file="/k.pem",
+        ca_file="/ca.pem",
+        min_version="tls13",
+        ciphers=("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"),
+        prefer_server_ciphers=True,
+        verify_incoming=True,
+        verify_outgoing=True,
+        server_name="agent.example",
+    )
+
+
+def test_files_are_where_the_agent_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = _config({"ca_file": "ca.pem", "pid_file": "a.pid", "log_file": "logs/a.log"})
+    assert config.tls.ca_file == str(tmp_path / "ca.pem")
+    assert (config.pid_file, config.log.file) == (tmp_path / "a.pid", tmp_path / "logs/a.log")
+
+
+def test_http_log_and_telemetry() -> None:
+    config = _config(
+        {
+            "http_config": {
+                "response_headers": {"Access-Control-Allow-Origin": "*"},
+                "block_endpoints": ["/v1/kv"],
+                "allow_write_http_from": ["127.0.0.0/8", "::1/128"],
+            },
+            "log_rotate_duration": "1h",
+            "log_rotate_bytes": 10,
+            "enable_syslog": True,
+            "syslog_facility": "LOCAL3",
+            "unix_sockets": {"user": "0", "group": "12", "mode": "0770"},
+            "node_id": "DC9C432B-f484-93fc-ac46-7a6acbe1d4e0",
+            "node_meta": {"rack": "7"},
+            "telemetry": {
+                "prefix_filter": ["+a", "-b"],
+                "prometheus_retention_time": "60s",
+                "statsd_address": "s:1",
+            },
+            "dns_config": {
+                "soa": {"refresh": 1, "retry": 2, "expire": 3, "min_ttl": 4},
+                "disable_compression": True,
+                "enable_additional_node_meta_txt": False,
+            },
+        }
+    )
+    assert config.http.response_headers == {"Access-Control-Allow-Origin": "*"}
+    assert config.http.block_endpoints == ("/v1/kv",)
+    assert config.http.allow_write_from == ("127.0.0.0/8", "::1/128")
+    assert (config.log.rotate_seconds, config.log.rotate_bytes) == (3600.0, 10)
+    assert config.log.syslog_facility == "local3"
+    assert config.unix_sockets == UnixSocketOptions(user=0, group=12, mode=0o770)
+    assert config.node_id == "dc9c432b-f484-93fc-ac46-7a6acbe1d4e0"
+    assert config.node_meta == {"rack": "7"}
+    assert config.telemetry.for_proxies == {
+        "filter_default": True,
+        "metrics_prefix": "consul",
+        "statsd_address": "s:1",
+        "allowed_prefixes": ["a"],
+        "blocked_prefixes": ["b"],
+        "prometheus_retention_time": 60_000_000_000,
+    }
+    assert config.dns.soa == SoaOptions(refresh=1, retry=2, expire=3, min_ttl=4)
+    assert (config.dns.disable_compression, config.dns.node_meta_txt) == (True, False)
 
 
 @pytest.mark.parametrize("domain", ["consul", "consul.", "CONSUL."])
@@ -186,15 +300,67 @@ _IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
         "Invalid log level: LOUD. Valid log levels are: [TRACE DEBUG INFO WARN ERR]",
     ),
     "name as address": ({"bind_addr": "localhost"}, "bind_addr: invalid ip address: localhost"),
-    "template as address": ({"bind_addr": '{{ GetInterfaceIP "eth0" }}'}, "bind_addr: invalid ip address"),
     "no address": ({"client_addr": ""}, "client_addr cannot be empty"),
-    "socket as address": ({"addresses": {"http": "unix:///x"}}, "addresses.http cannot be a unix socket"),
-    "several addresses": ({"client_addr": "127.0.0.1 127.0.0.2"}, "cannot contain multiple addresses"),
+    "socket as address": ({"bind_addr": "unix:///x"}, "bind_addr cannot be a unix socket"),
+    "several addresses": ({"bind_addr": "127.0.0.1 127.0.0.2"}, "cannot contain multiple addresses"),
+    "unknown template": ({"bind_addr": "{{ GetAllInterfaces | sort }}"}, "is not supported; those that are:"),
+    "relative socket": ({"addresses": {"http": "unix://x"}}, "is not the path of a socket"),
+    "long socket": ({"addresses": {"http": "unix:///" + "x" * 107}}, "is too long for a socket"),
+    "socket for DNS": ({"addresses": {"dns": "unix:///x"}}, "DNS address cannot be a unix socket"),
+    "socket for clients": ({"client_addr": "unix:///x"}, "client_addr cannot be a unix socket"),
+    "HTTPS without certificate": (
+        {"ports": {"https": 1}},
+        "HTTPS needs a certificate, but cert_file is not set",
+    ),
+    "certificate without key": ({"ports": {"https": 1}, "cert_file": "/c"}, "but key_file is not set"),
+    "client certificates of nobody": (
+        {"ports": {"https": 1}, "cert_file": "/c", "key_file": "/k", "verify_incoming": True},
+        "VerifyIncoming set, and no CA certificate provided!",
+    ),
+    "verification by nobody": (
+        {"verify_outgoing": True},
+        "VerifyOutgoing set, and no CA certificate provided!",
+    ),
+    "suite": ({"tls_cipher_suites": "TLS_NONE"}, 'unsupported cipher "TLS_NONE"'),
+    "version of TLS": ({"tls_min_version": "ssl3"}, "please specify one of [tls10,tls11,tls12]"),
+    "network": ({"http_config": {"allow_write_http_from": ["10.0.0.1"]}}, "invalid cidr: 10.0.0.1"),
+    "header": ({"http_config": {"response_headers": {"a b": "c"}}}, '"a b" is no name of a header'),
+    "split header": (
+        {"http_config": {"response_headers": {"a": "b\r\nc: d"}}},
+        "the value of a has characters",
+    ),
+    "mode": ({"unix_sockets": {"mode": "0888"}}, "invalid mode specified: 0888"),
+    "user": ({"unix_sockets": {"user": "no such user"}}, 'failed to look up user "no such user"'),
+    "group": ({"unix_sockets": {"group": "no such group"}}, 'failed to look up group "no such group"'),
+    "node id": ({"node_id": "x"}, 'node_id: "x" is not a UUID'),
+    "node meta": ({"node_meta": {"a b": "c"}}, "node_meta invalid: Couldn't load metadata pair 'a b'"),
+    "rotation": ({"log_rotate_duration": "0s"}, "log_rotate_duration must be positive"),
+    "facility": ({"syslog_facility": "LOCAL9"}, "syslog_facility: there is no such facility"),
+    "filter": ({"telemetry": {"prefix_filter": ["a"]}}, "Filter rule must begin with either '+' or '-'"),
+    "times": ({"dns_config": {"soa": {"refresh": -1}}}, "dns_config.soa.refresh cannot be -1"),
+    "gossip": ({"gossip_lan": {"probe_interval": "1"}}, 'gossip_lan.probe_interval: invalid duration: "1"'),
+    "retry": ({"retry_interval": "soon"}, 'retry_interval: invalid duration: "soon"'),
+    "bootstrap": ({"server": False, "bootstrap": True}, "'bootstrap = true' requires 'server = true'"),
+    "expect": ({"server": False, "bootstrap_expect": 3}, "'bootstrap_expect > 0' requires 'server = true'"),
+    "expect none": ({"bootstrap_expect": -1}, "Must be greater than or equal to zero"),
+    "expect and bootstrap": ({"bootstrap_expect": 3, "bootstrap": True}, "are mutually exclusive"),
+    "trailing": ({"autopilot": {"max_trailing_logs": -1}}, "autopilot.max_trailing_logs cannot be negative"),
+    "raft": ({"performance": {"raft_multiplier": 11}}, "Must be between 1 and 10"),
+    "two interfaces for browsers": (
+        {"ui": True, "ui_dir": "/x"},
+        "Both the ui and ui-dir flags were specified",
+    ),
+    "recursor": ({"recursors": ["unix:///x"]}, "DNS Recursors cannot be unix sockets"),
+    "recursor everywhere": ({"recursors": ["0.0.0.0"]}, "DNS recursor address cannot be 0.0.0.0"),
+    "gossip key": ({"encrypt": "!"}, "encrypt: has invalid key"),
+    "primary": ({"primary_datacenter": "d c"}, "primary_datacenter is no name of a datacenter"),
+    "segment": ({"segments": [{"name": "x"}]}, 'Port for segment "x" cannot be <= 0'),
+    "server port": ({"ports": {"server": 65536}}, "ports.server: invalid port: 65536"),
     "wildcard to advertise": (
         {"bind_addr": "127.0.0.1", "advertise_addr": "::"},
         "Advertise address cannot be",
     ),
-    "duration": ({"connect": {"ca_config": {"leaf_cert_ttl": "72"}}}, 'invalid duration: "72"'),
+    "duration": ({"connect": {"ca_config": {"leaf_cert_ttl": "72"}}}, 'time: invalid duration "72"'),
     "leaf for too short": (
         {"connect": {"ca_config": {"LeafCertTTL": "59m"}}},
         "leaf cert TTL must be greater than 1h",
@@ -223,16 +389,25 @@ _IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "provider": ({"connect": {"ca_provider": "foo"}}, "foo is not a valid CA provider"),
     "provider that is not here": ({"connect": {"ca_provider": "vault"}}, "vault is not supported"),
     "exec mode": ({"connect": {"proxy_defaults": {"exec_mode": "x"}}}, "invalid exec mode: x"),
-    "access control": ({"acl": {"enabled": True}}, "acl.enabled: access control is not supported"),
-    "default deny": (
-        {"acl": {"default_policy": "deny"}},
-        "acl.default_policy: access control is not supported",
+    "default policy": ({"acl": {"default_policy": "maybe"}}, "Unsupported default ACL policy: maybe"),
+    "default policy of old": ({"acl_default_policy": "maybe"}, "Unsupported default ACL policy: maybe"),
+    "down policy": ({"acl": {"down_policy": "up"}}, "Unsupported down ACL policy: up"),
+    "life of a token": ({"acl": {"token_ttl": "soon"}}, 'acl.token_ttl: invalid duration: "soon"'),
+    "rules of another datacenter": (
+        {"acl_datacenter": "dc9"},
+        "acl_datacenter: the rules are kept in datacenter dc9, which this agent cannot reach",
     ),
-    "default deny of old": (
-        {"acl_default_policy": "deny"},
-        "acl_default_policy: access control is not supported",
+    "check without name": ({"check": {"ttl": "1s"}}, "Failed to register check: CheckID missing"),
+    "check of no kind": ({"check": {"name": "c"}}, "Invalid check: TTL must be > 0 for TTL checks"),
+    "status of a check": ({"checks": [{"name": "c", "ttl": "1s", "status": "odd"}]}, "Bad check status"),
+    "script": (
+        {"check": {"name": "c", "args": ["true"], "interval": "1s"}},
+        "Scripts are disabled on this agent",
     ),
-    "check": ({"check": {"ttl": "1s"}}, "health checks in the configuration are not supported"),
+    "sidecar ports": (
+        {"ports": {"sidecar_min_port": 5, "sidecar_max_port": 4}},
+        "sidecar_min_port must be less than sidecar_max_port",
+    ),
 }
 
 
@@ -279,3 +454,48 @@ def test_an_error_about_a_secret_does_not_quote_it() -> None:
     )
     for fragment in fragments:
         assert "s3cret" not in str(refused_fragment(fragment))
+
+
+def _pair(certificate: trustme.CA, key: trustme.CA) -> dict[str, Any]:
+    texts = {
+        "root_cert": certificate.cert_pem.bytes().decode(),
+        "private_key": key.private_key_pem.bytes().decode(),
+    }
+    return {"connect": {"ca_config": texts}}
+
+
+def test_the_users_own_root_is_taken() -> None:
+    ca = trustme.CA()
+    config = _config(_pair(ca, ca)).authority
+    assert config.root_cert == ca.cert_pem.bytes().decode()
+    assert "PRIVATE KEY" not in repr(config)
+
+
+def test_a_root_with_the_key_of_another_is_refused_by_file_and_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "agent.json", _pair(trustme.CA(), trustme.CA()))
+    text = str(refusal(Sources(paths=(path,), dev_mode=True)))
+    assert (
+        "connect.ca_config.root_cert: error parsing root cert: it does not belong to the private key" in text
+    )
+    assert path in text
+    assert "PRIVATE KEY" not in text
+
+
+def test_how_often_checks_are_looked_after() -> None:
+    loaded = load_fragment(
+        {
+            "check_reap_interval": "10s",
+            "check_deregister_interval_min": "20s",
+            "check_update_interval": "0s",
+            "discard_check_output": True,
+            "enable_local_script_checks": True,
+            "ports": {"sidecar_min_port": 5, "sidecar_max_port": 6},
+        }
+    )
+    config = loaded.config
+    assert (config.check_reap_interval, config.check_deregister_interval_min) == (10.0, 20.0)
+    assert (config.check_update_interval, config.discard_check_output) == (0.0, True)
+    assert (config.enable_script_checks, config.enable_local_script_checks) == (False, True)
+    assert (config.sidecar_min_port, config.sidecar_max_port) == (5, 6)
+    assert loaded.ignored == ()
+    assert load_fragment({"enable_script_checks": True}).config.enable_local_script_checks

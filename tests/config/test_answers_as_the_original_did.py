@@ -22,12 +22,9 @@ _REFUSED_HERE = {
     "bad-exec-mode": ("invalid exec mode: foo", "the original says so only when it starts"),
     "proxy_defaults-bad-exec-mode": ("invalid exec mode: zzz", "the original says so only when it starts"),
     "bind-port-bad": ("cannot parse 'bind_port' as int", "the original says so only when it starts"),
-    "kind-connect-proxy-with-managed": ("not supported by this agent", "there are no unmanaged proxies yet"),
-    "sidecar-and-managed-both": ("not supported by this agent", "there are no sidecar services yet"),
 }
 #: Refused by both, for another reason here: the text of this agent.
 _REFUSED_OTHERWISE = {
-    "kind-connect-proxy-no-dest": "not supported by this agent",
     "hcl-two-config-blocks": "service.connect.proxy.config: more than one block is not supported",
 }
 #: Refused by the original against the document, which calls the key `command`.

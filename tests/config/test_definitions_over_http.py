@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from reference.config.checks import CheckKind
 from reference.config.definition import definition_from_api
 from reference.config.errors import ConfigError
-from reference.config.model import ManagedProxy, ServiceDefinition, Upstream
+from reference.config.model import Destination, ManagedProxy, ServiceDefinition, Upstream, Weights
 
 _CAMEL = {
     "ID": "web-1",
@@ -120,11 +121,6 @@ _REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"Name": "w", "Meta": {"": "x"}},
         "Invalid Service Meta: Couldn't load metadata pair '': Key cannot",
     ),
-    "check": (
-        {"Name": "w", "Check": {"TTL": "1s"}},
-        "health checks in service definitions are not supported",
-    ),
-    "sidecar": ({"Name": "w", "Connect": {"SidecarService": {}}}, "sidecar_service is not supported"),
     "files outside": ({"ID": "a/b", "Name": "w", "Connect": {"Proxy": {}}}, "must not contain a slash"),
 }
 
@@ -142,3 +138,109 @@ def test_is_refused_with_the_text_of_the_answer(what: str) -> None:
 def test_a_body_that_is_no_object_is_refused() -> None:
     with pytest.raises(ConfigError, match="Request decode failed: expected a map"):
         definition_from_api([1])  # type: ignore[arg-type]
+
+
+def test_checks_weights_and_a_sidecar_in_both_spellings() -> None:
+    camel = {
+        "Name": "web",
+        "Port": 1,
+        "Weights": {"Passing": 3, "Warning": 2},
+        "Check": {
+            "CheckID": "c",
+            "HTTP": "http://h/",
+            "Header": {"X": ["1"]},
+            "Interval": "5s",
+            "TLSSkipVerify": True,
+        },
+        "Checks": [{"AliasService": "db"}, {"TTL": 1500000000, "DeregisterCriticalServiceAfter": "90m"}],
+        "Connect": {
+            "SidecarService": {
+                "Proxy": {
+                    "DestinationServiceID": "x",
+                    "LocalServicePort": 7,
+                    "Config": {"a_B": 1},
+                    "Upstreams": [{"DestinationName": "db", "LocalBindPort": 2}],
+                }
+            }
+        },
+    }
+    snake = {
+        "name": "web",
+        "port": 1,
+        "weights": {"passing": 3, "warning": 2},
+        "check": {
+            "check_id": "c",
+            "http": "http://h/",
+            "header": {"X": ["1"]},
+            "interval": "5s",
+            "tls_skip_verify": True,
+        },
+        "checks": [{"alias_service": "db"}, {"ttl": "1.5s", "deregister_critical_service_after": "1h30m"}],
+        "connect": {
+            "sidecar_service": {
+                "proxy": {
+                    "destination_service_id": "x",
+                    "local_service_port": 7,
+                    "config": {"a_B": 1},
+                    "upstreams": [{"destination_name": "db", "local_bind_port": 2}],
+                }
+            }
+        },
+    }
+    service = definition_from_api(camel)
+    assert service == definition_from_api(snake)
+    assert service.weights == Weights(passing=3, warning=2)
+    assert [(check.id, check.kind) for check in service.checks] == [
+        ("c", CheckKind.HTTP),
+        ("", CheckKind.ALIAS),
+        ("", CheckKind.TTL),
+    ]
+    assert (service.checks[2].ttl, service.checks[2].deregister_after) == (1.5, 5400.0)
+    assert service.sidecar is not None
+    assert service.sidecar.destination == Destination(
+        service_name="",
+        service_id="x",
+        local_port=7,
+        config={"a_B": 1},
+        upstreams=(Upstream(destination_name="db", local_bind_port=2),),
+    )
+
+
+_REFUSED_LIKE_THE_ORIGINAL: list[tuple[dict[str, Any], str]] = [
+    ({"Weights": {"Passing": 0}}, "Invalid Weights: Passing must be greater than 0"),
+    ({"Weights": {"Warning": 5}}, "Invalid Weights: Passing must be greater than 0"),
+    (
+        {"Weights": {"Passing": 1, "Warning": 70000}},
+        "Invalid Weights: DNS Weight must be between 0 and 65535",
+    ),
+    ({"Checks": [{}]}, "Invalid check: TTL must be > 0 for TTL checks"),
+    ({"Check": {"Name": "x"}}, "Invalid check: TTL must be > 0 for TTL checks"),
+    ({"Check": {"TTL": "1s", "Interval": "1s"}}, "Invalid check: Interval and TTL cannot both be specified"),
+    ({"Check": {"TCP": "h:1"}}, "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks"),
+    ({"Check": {"AliasNode": "n", "TTL": "1s"}}, "Invalid check: TTL must be not be set for Alias checks"),
+    ({"Check": {"TTL": "1s", "Status": "bad"}}, "Status for checks must 'passing', 'warning', 'critical'"),
+    (
+        {"Kind": "connect-proxy"},
+        "2 error(s) occurred:\n\n* Proxy.DestinationServiceName must be non-empty for Connect proxy services\n"
+        "* Port must be set for a Connect proxy",
+    ),
+    (
+        {"Connect": {"SidecarService": {"Connect": {"Proxy": {}}}}},
+        "1 error(s) occurred:\n\n* A SidecarService cannot have a managed proxy",
+    ),
+    (
+        {"Connect": {"SidecarService": {"ID": "x"}}},
+        "1 error(s) occurred:\n\n* A SidecarService cannot specify an ID as this is managed by the agent",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rest", "text"), _REFUSED_LIKE_THE_ORIGINAL)
+def test_is_refused_with_exactly_the_originals_text(rest: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        definition_from_api({"Name": "w", **rest})
+    assert caught.value.problem == text
+
+
+def test_an_empty_check_is_none() -> None:
+    assert definition_from_api({"Name": "w", "Check": {}}).checks == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -86,6 +87,28 @@ def test_waits_are_measured(judged: tuple[Suite, int, str]) -> None:
     assert all(0 <= wait.seconds <= wait.allowed and wait.outcome == "in time" for wait in passed.waits)
 
 
+def test_where_the_time_went_is_told(judged: tuple[Suite, int, str]) -> None:
+    _, _, output = judged
+    assert re.search(
+        r"^time: \d+ s of checks, of which \d+ s waiting; \d+ s of CPU; most in tiny", output, re.M
+    )
+    assert re.search(r"^slowest: .*tiny/good/01 ", output, re.M)
+
+
+def test_the_work_of_whatever_a_check_starts_is_counted(tmp_path: Path) -> None:
+    busy = "import time\nwhile time.process_time() < 0.5: pass"
+    suite = Suite.of(
+        tmp_path,
+        {
+            "tiny/busy/01": f"import subprocess, sys; subprocess.run([sys.executable, '-c', {busy!r}], check=True)",
+            "tiny/idle/01": "time.sleep(0.5)",
+        },
+    )
+    assert suite.run("-n", "0").returncode == 0
+    assert result(suite, "tiny/busy/01").cpu > 0.45
+    assert result(suite, "tiny/idle/01").cpu < result(suite, "tiny/idle/01").seconds
+
+
 def test_a_failure_comes_with_its_history(judged: tuple[Suite, int, str]) -> None:
     suite, _, output = judged
     failed = result(suite, "tiny/bad/01")
@@ -141,7 +164,7 @@ def test_a_module_that_cannot_be_imported_breaks_the_run(tmp_path: Path) -> None
     suite = Suite.of(tmp_path, {"tiny/good/01": PASS})
     module = suite.folder / "checks" / "tiny.py"
     module.write_text("import no_such_module\n" + module.read_text())
-    assert suite.run().returncode == 3
+    assert suite.run("-n", "2").returncode == 3
     assert suite.report().verdicts == {"tiny/good/01": Verdict.UNKNOWN}
     assert "no_such_module" in suite.report().broken[0]
 
@@ -164,4 +187,4 @@ def test_pytest_settings_of_the_surroundings_do_not_matter(
     (tmp_path / "checks" / "conftest.py").rename(tmp_path / "checks" / "_conftest.py")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
-    assert suite.run().returncode == 0
+    assert suite.run("-n", "2").returncode == 0

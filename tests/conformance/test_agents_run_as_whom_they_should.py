@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conformance.targets import TargetError, resolve
+from conformance.targets import TargetChoice, TargetError, resolve
 from conformance.targets.privileges import Access, Privileges, determine
 
 WHO = (sys.executable, "-c", "import os, decimal; print(os.geteuid())")
@@ -16,7 +16,7 @@ WHO = (sys.executable, "-c", "import os, decimal; print(os.geteuid())")
 
 @pytest.fixture(scope="module")
 def privileges() -> Privileges:
-    return determine(None, resolve("reference", None).probe)
+    return resolve(TargetChoice()).privileges(None)
 
 
 def euid(access: Access) -> int:

@@ -14,8 +14,7 @@ import pytest
 from conformance.instruments.api import Unreachable
 from conformance.instruments.dns import DnsClient, DnsRecord
 from conformance.instruments.history import History
-
-DEADLINE = 30.0
+from tests.waiting import DEADLINE
 
 
 def client(port: int, timeout: float = DEADLINE) -> DnsClient:

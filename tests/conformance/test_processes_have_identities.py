@@ -14,6 +14,7 @@ import pytest
 
 from conformance.instruments import processes
 from conformance.instruments.processes import Process, Stat
+from tests.waiting import DEADLINE, eventually
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "COLOUR": "blue=green"}
 
@@ -23,9 +24,13 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
     running = subprocess.Popen(
         ["sleep", "600"], env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, start_new_session=True
     )
-    yield running
-    running.kill()
-    running.wait()
+    try:
+        # The kernel says that a program is being executed a moment before it shows what with.
+        eventually(lambda: processes.raw_environment(running.pid), "the environment of a new process")
+        yield running
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_a_process_is_described(child: subprocess.Popen[bytes]) -> None:
@@ -138,6 +143,6 @@ print("gone" if time.monotonic() < deadline else "a zombie")
 reaper.close()
 """
     finished = subprocess.run(
-        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
     assert (finished.stdout, finished.stderr) == ("gone\n", "")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.report.junit import junit
-from conformance.report.model import Report, ReportError, decode, encode
+from conformance.report.model import CheckResult, Report, ReportError, combined, decode, encode
 from conformance.report.verdict import ProfileResult, Verdict
 from tests.conformance.reports import patient, reports, reports_of, results
 
@@ -32,15 +33,38 @@ def test_truncated_text_is_refused(report: Report, data: st.DataObject) -> None:
 
 @patient
 @given(reports, st.data())
-def test_a_lost_line_is_never_a_better_report(report: Report, data: st.DataObject) -> None:
-    assume(report.exit_code != 0)
+def test_lost_lines_are_never_a_better_report(report: Report, data: st.DataObject) -> None:
     lines = encode(report).splitlines()
-    del lines[data.draw(st.integers(0, len(lines) - 1))]
+    lost = data.draw(st.sets(st.integers(0, len(lines) - 1), min_size=1, max_size=3))
     try:
-        again = decode("\n".join(lines))
+        again = decode("\n".join(line for number, line in enumerate(lines) if number not in lost))
     except ReportError:
         return
     assert again.exit_code == report.exit_code
+    assert again.profiles == report.profiles
+    assert again.verdicts == report.verdicts
+
+
+@patient
+@given(reports, st.data())
+def test_a_result_that_never_came_is_never_a_success(report: Report, data: st.DataObject) -> None:
+    lost = data.draw(st.sampled_from(report.checks))
+    unheard = CheckResult(requirement=lost.requirement, name=lost.name, repetition=lost.repetition)
+    without = replace(report, checks=tuple(unheard if check is lost else check for check in report.checks))
+    feature = next(entry.feature for entry in report.requirements if entry.id == lost.requirement)
+    assert without.exit_code in (3, 130)
+    assert without.profiles[feature] in (ProfileResult.PARTIAL, ProfileResult.FAILURE)
+
+
+@patient
+@given(reports, results)
+def test_another_result_never_makes_a_report_better(report: Report, another: CheckResult) -> None:
+    more = replace(report, checks=combined([*report.checks, another]))
+    assert report.exit_code == 0 or more.exit_code != 0
+    assert all(more.verdicts[name] >= verdict for name, verdict in report.verdicts.items())
+    for name, result in report.profiles.items():
+        if result is ProfileResult.FAILURE:
+            assert more.profiles[name] is ProfileResult.FAILURE
 
 
 @patient
@@ -66,9 +90,18 @@ def test_a_verdict_that_was_changed_is_refused(report: Report) -> None:
 def test_a_failure_shows_in_profile_and_exit_code(report: Report) -> None:
     features = {entry.id: entry.feature for entry in report.requirements}
     for check in report.checks:
-        if check.verdict >= Verdict.FAIL:
+        if check.counted >= Verdict.FAIL:
             assert report.profiles[features[check.requirement]] is ProfileResult.FAILURE
             assert report.exit_code != 0
+
+
+@patient
+@given(reports)
+def test_a_known_failure_is_never_a_success(report: Report) -> None:
+    features = {entry.id: entry.feature for entry in report.requirements}
+    for check in report.checks:
+        if check.verdict is not Verdict.PASS:
+            assert report.profiles[features[check.requirement]] is not ProfileResult.SUCCESS
 
 
 @patient

@@ -67,3 +67,8 @@ def test_a_skip_beside_passes_is_partial() -> None:
 
 def test_a_profile_without_checks_is_untested() -> None:
     assert judge([]) is ProfileResult.UNTESTED
+
+
+def test_a_profile_of_which_nothing_is_asked_is_unclaimed() -> None:
+    assert judge([Verdict.DISABLED, Verdict.DISABLED]) is ProfileResult.UNCLAIMED
+    assert judge([Verdict.DISABLED, Verdict.PASS]) is ProfileResult.PARTIAL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -15,15 +14,35 @@ from conformance.plugin.waits import CheckFailure, Late, Never, Waits
 BUDGET = 0.2
 
 
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("conformance.plugin.waits.time", clock)
+    return clock
+
+
 @pytest.fixture
 def waits() -> Waits:
     table = {"short": Budget(name="short", seconds=BUDGET, meaning="a test")}
     return Waits(Budgets(table=table), History())
 
 
-def after(seconds: float) -> Callable[[], bool]:
-    began = time.monotonic()
-    return lambda: time.monotonic() - began >= seconds
+def after(seconds: float, clock: Clock) -> Callable[[], bool]:
+    began = clock.now
+    return lambda: clock.now - began >= seconds
 
 
 def test_what_was_found_is_returned_and_timed(waits: Waits) -> None:
@@ -33,18 +52,25 @@ def test_what_was_found_is_returned_and_timed(waits: Waits) -> None:
     assert timing.seconds <= timing.allowed == BUDGET
 
 
-def test_late(waits: Waits) -> None:
+def test_late(waits: Waits, clock: Clock) -> None:
     with pytest.raises(Late, match=r"late: it comes took .* budget short is 0\.2 s"):
-        waits.until("short", after(BUDGET * 1.2), what="it comes")
+        waits.until("short", after(BUDGET * 1.2, clock), what="it comes")
     assert waits.timings[0].outcome == "late"
 
 
-def test_never(waits: Waits) -> None:
-    began = time.monotonic()
+def test_never(waits: Waits, clock: Clock) -> None:
+    began = clock.now
     with pytest.raises(Never, match=r"never: it comes did not happen"):
         waits.until("short", lambda: None, what="it comes")
-    assert time.monotonic() - began >= BUDGET * PATIENCE
+    assert clock.now - began >= BUDGET * PATIENCE
     assert waits.timings[0].outcome == "never"
+
+
+def test_never_comes_sooner_to_the_impatient(clock: Clock) -> None:
+    table = {"short": Budget(name="short", seconds=BUDGET, meaning="a test")}
+    waits = Waits(Budgets(table=table, patience=1.0), History())
+    with pytest.raises(Never, match="1 times the budget short"):
+        waits.until("short", after(BUDGET * 2, clock), what="it comes")
 
 
 @pytest.mark.parametrize(
@@ -72,15 +98,15 @@ def test_a_mistake_of_the_check_is_not_waited_for(waits: Waits) -> None:
         waits.until("short", lambda: 1 // 0, what="it comes")
 
 
-def test_what_holds_is_watched_for_the_whole_budget(waits: Waits) -> None:
-    began = time.monotonic()
+def test_what_holds_is_watched_for_the_whole_budget(waits: Waits, clock: Clock) -> None:
+    began = clock.now
     waits.holds("short", lambda: True, what="it stays")
-    assert time.monotonic() - began >= BUDGET
+    assert clock.now - began >= BUDGET
     assert waits.timings[0].outcome == "held"
 
 
-def test_what_does_not_hold_fails_as_soon_as_seen(waits: Waits) -> None:
-    gone = after(BUDGET / 4)
+def test_what_does_not_hold_fails_as_soon_as_seen(waits: Waits, clock: Clock) -> None:
+    gone = after(BUDGET / 4, clock)
     with pytest.raises(CheckFailure, match=r"broken after .*: it stays"):
         waits.holds("short", lambda: not gone(), what="it stays")
     assert waits.timings[0].outcome == "broken"

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING
 from conformance.instruments import processes
 from conformance.instruments.processes import Process
 from conformance.report.model import Report, decode
+from conformance.requirements import Feature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: The token of every proxy. The command line, which a report shows, has it backwards.
 SECRET = "3f1c9a52-not-for-the-report"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 
 _AGENT = f"""
-import http.server, json, os, subprocess, sys
+import http.server, json, os, signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 flags = sys.argv[1:]
 config = json.load(open(flags[flags.index("-config-file") + 1]))
 folder = flags[flags.index("-config-dir") + 1]
@@ -55,7 +57,7 @@ import signal, sys
 from pathlib import Path
 from conformance.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may have ignored it
-sys.exit(main(sys.argv[3:], checks=Path(sys.argv[1]), requirements=Path(sys.argv[2])))
+sys.exit(main(sys.argv[3:], checks=Path(sys.argv[1]), requirements_folder=Path(sys.argv[2])))
 """
 
 
@@ -80,10 +82,10 @@ class Suite:
         return suite
 
     def require(self, *identifiers: str) -> None:
-        """Write the register."""
+        """Write the register. A behaviour that is called like a feature belongs to it, all others to ``core``."""
         entries = "".join(
             f'\n[[requirement]]\nid = "{identifier}"\nlevel = "MUST"\ntext = "It does."\nsource = "hardening"\n'
-            'feature = "core"\nimportance = "low"\n'
+            f'feature = "{_feature(identifier)}"\nimportance = "low"\n'
             for identifier in identifiers
         )
         (self.folder / "requirements" / "tiny.toml").write_text(f'area = "tiny"\ntitle = "Tiny"\n{entries}')
@@ -94,8 +96,8 @@ class Suite:
         return [sys.executable, "-c", _RUN, *folders, *arguments]
 
     def judge(self, *arguments: str) -> list[str]:
-        """The command line that judges the tiny agent."""
-        return self.command("run", "--target", "process", "--command", COMMAND, *arguments)
+        """The command line that judges the tiny agent, in one process unless ``arguments`` say otherwise."""
+        return self.command("run", "--target", "process", "--command", COMMAND, "-n", "0", *arguments)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Judge the tiny agent to the end."""
@@ -128,6 +130,11 @@ class Suite:
     def report(self) -> Report:
         """The report of the last run."""
         return decode((self.folder / "proxyproof-report" / "report.json").read_text())
+
+
+def _feature(identifier: str) -> str:
+    behaviour = identifier.split("/")[1]
+    return behaviour if behaviour in list(Feature) else Feature.CORE
 
 
 def await_proxies(runner: int, count: int) -> list[Process]:

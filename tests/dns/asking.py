@@ -10,31 +10,54 @@ import dns.message
 from dns.message import Message
 from dns.rdatatype import RdataType
 
+from reference.access.authorizer import ALLOW_ALL, Authorizer
+from reference.access.control import AccessControl
+from reference.access.visible import VisibleCatalog
+from reference.catalog.documents import MemoryDocuments
 from reference.catalog.index import IndexClock
-from reference.catalog.model import Check, Node, Service, Status
+from reference.catalog.model import Check, Node, Service, Status, agent_node
 from reference.catalog.store import Catalog
 from reference.catalog.watch import Watch
 from reference.config.model import DnsOptions
 from reference.dns.message import Responder
 from reference.dns.zone import Zone
+from reference.query.execution import Executor
+from reference.query.model import Definition
+from reference.query.register import QueryRegister
 
-NODE = Node(id="n", name="vm", address="127.0.0.1", datacenter="dc1")
+NODE = agent_node(id="n", name="vm", address="127.0.0.1", datacenter="dc1")
 
 
 def responder(
     *services: Service,
     node: Node = NODE,
     statuses: Iterable[tuple[str, Status]] = (),
+    queries: Iterable[Definition] = (),
+    authorizer: Authorizer = ALLOW_ALL,
     **options: Any,
 ) -> Responder:
-    """Answers for these services in the order in which they are given; ``statuses`` by service id."""
+    """Answers for these services in the order in which they are given; ``statuses`` by service id.
+
+    ``authorizer`` is what the token may do that stands for all who ask.
+    """
     catalog = Catalog(node, clock=IndexClock(), watch=Watch())
     for service in services:
         catalog.put_service(service)
     for number, (service_id, status) in enumerate(statuses):
         catalog.put_check(Check(id=f"c{number}", name="c", status=status, service_id=service_id))
     settings = DnsOptions(**options)
-    zone = Zone(catalog, settings, datacenter="dc1", clock=lambda: 1_795_400_361.0, shuffle=lambda each: None)
+    register = QueryRegister(MemoryDocuments(), index=IndexClock(), watch=Watch())
+    for definition in queries:
+        register.create(definition)
+    executor = Executor(register, catalog, access=AccessControl(), agent=node.name, shuffle=lambda each: None)
+    zone = Zone(
+        VisibleCatalog(catalog, lambda: authorizer),
+        executor,
+        settings,
+        datacenter="dc1",
+        clock=lambda: 1_795_400_361.0,
+        shuffle=lambda each: None,
+    )
     return Responder(zone, settings)
 
 

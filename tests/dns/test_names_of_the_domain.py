@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from dns.rcode import Rcode
 
-from reference.catalog.model import CONNECT_PROXY, Destination, Node, Service, Status
+from reference.catalog.model import Node, Service, Status
+from reference.config.model import CONNECT_PROXY, Destination, Weights
 from tests.dns.asking import ask, flags, records, responder
 
 TEXT = 'TXT "consul-network-segment="'
@@ -265,3 +266,10 @@ def test_node_names_may_hold_dots_and_the_address_may_be_ipv6() -> None:
     assert ask(mesh, "vm.node.consul", "AAAA").rcode() == Rcode.NXDOMAIN
     location = ask(mesh, "web.connect.consul", "SRV")
     assert "vm.Rack1.node.dc1.consul. 0 AAAA fd00::7" in records(location.additional)
+
+
+@pytest.mark.parametrize(("status", "weight"), [(Status.PASSING, 7), (Status.WARNING, 2)])
+def test_locations_weigh_what_the_state_of_their_instance_is_worth(status: Status, weight: int) -> None:
+    heavy = Service(id="h", name="heavy", port=80, weights=Weights(passing=7, warning=2))
+    message = ask(responder(heavy, statuses=[("h", status)]), "heavy.service.consul", "SRV")
+    assert records(message.answer) == [f"heavy.service.consul. 0 SRV 1 {weight} 80 vm.node.dc1.consul."]

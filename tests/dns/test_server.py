@@ -16,10 +16,12 @@ from dns.message import Message
 from reference.agent.sockets import StartError
 from reference.catalog.model import Service
 from reference.config.model import AgentConfig
+from reference.config.network import TcpAddress
 from reference.dns import server
 from tests.dns.asking import records, responder
+from tests.ports import free_port
+from tests.waiting import DEADLINE
 
-DEADLINE = 30.0
 MESH = responder(*(Service(id=f"s{n}", name="web", port=1000 + n) for n in range(300)))
 
 
@@ -42,20 +44,12 @@ def on_a_server(scenario: Callable[[int], Awaitable[None]], address: str = "127.
 
     async def run() -> None:
         with contextlib.ExitStack() as claims:
-            config = AgentConfig(node_name="n", dns_addr=address, dns_port=free_port(address))
+            config = AgentConfig(node_name="n", dns_addrs=(TcpAddress(address, free_port()),))
             async with server.serving(MESH, server.listen(config, claims)), asyncio.timeout(DEADLINE):
                 await scenario(config.dns_port)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def over_udp(port: int, *payloads: bytes, address: str = "127.0.0.1") -> Message:
@@ -173,7 +167,7 @@ def test_an_open_connection_does_not_hold_up_the_end() -> None:
 
 def test_ipv6() -> None:
     try:
-        free_port("::1")
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("this machine has no IPv6")
 
@@ -195,15 +189,28 @@ def test_a_taken_port_is_said_in_one_sentence(kind: socket.SocketKind) -> None:
             "stop the program that uses it, or choose another port with -dns-port$"
         )
         with pytest.raises(StartError, match=expected):
-            server.listen(AgentConfig(node_name="n", dns_port=port), claims)
+            server.listen(AgentConfig(node_name="n", dns_addrs=(TcpAddress("127.0.0.1", port),)), claims)
 
 
 def test_it_can_be_off() -> None:
     async def scenario() -> None:
         with contextlib.ExitStack() as claims:
-            sockets = server.listen(AgentConfig(node_name="n", dns_port=-1), claims)
-            assert sockets is None
+            sockets = server.listen(AgentConfig(node_name="n", dns_addrs=()), claims)
+            assert sockets == ()
             async with server.serving(MESH, sockets):
                 pass
 
     asyncio.run(scenario())
+
+
+def test_several_addresses_are_all_answered_on() -> None:
+    async def run() -> None:
+        places = tuple(TcpAddress(host, free_port()) for host in ("127.0.0.1", "127.0.0.2"))
+        with contextlib.ExitStack() as claims:
+            sockets = server.listen(AgentConfig(node_name="n", dns_addrs=places), claims)
+            async with server.serving(MESH, sockets), asyncio.timeout(DEADLINE):
+                for place in places:
+                    assert (await over_udp(place.port, query().to_wire(), address=place.host)).answer
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.endtoend.running import DEADLINE, Agent, agent, eventually, free_port
+from tests.agents import Agent, running_agent
+from tests.ports import free_port
+from tests.waiting import DEADLINE, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -50,7 +51,7 @@ def answers(port: int) -> bool:
 
 def test_traffic_follows_the_intention(tmp_path: Path) -> None:
     upstream = free_port()
-    with echo() as application, agent(tmp_path, *definitions(application, upstream)) as running:
+    with echo() as application, running_agent(tmp_path, *definitions(application, upstream)) as running:
         running.healthy("db")
         eventually(lambda: answers(upstream), "an answer through both proxies")
         intention = deny(running)
@@ -59,13 +60,13 @@ def test_traffic_follows_the_intention(tmp_path: Path) -> None:
         running.start()
         assert [each["ID"] for each in running.get("/v1/connect/intentions")] == [intention]
         assert not answers(upstream)
-        httpx.delete(f"http://127.0.0.1:{running.port}/v1/connect/intentions/{intention}").raise_for_status()
+        running.client.delete(f"/v1/connect/intentions/{intention}").raise_for_status()
         eventually(lambda: answers(upstream), "an answer again")
 
 
 def deny(running: Agent) -> str:
     body = {"SourceName": "web", "DestinationName": "db", "Action": "deny"}
-    answer = httpx.post(f"http://127.0.0.1:{running.port}/v1/connect/intentions", json=body)
+    answer = running.client.post("/v1/connect/intentions", json=body)
     answer.raise_for_status()
     return str(answer.json()["ID"])
 
@@ -73,6 +74,6 @@ def deny(running: Agent) -> str:
 def definitions(application: int, upstream: int) -> list[dict[str, object]]:
     upstreams = [{"destination_name": "db", "local_bind_port": upstream}]
     return [
-        {"service": {"name": "db", "port": application, "connect": {"proxy": {}}}},
-        {"service": {"name": "web", "port": free_port(), "connect": {"proxy": {"upstreams": upstreams}}}},
+        {"name": "db", "port": application, "connect": {"proxy": {}}},
+        {"name": "web", "port": free_port(), "connect": {"proxy": {"upstreams": upstreams}}},
     ]

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.endtoend.running import DEADLINE, Agent, agent, connect, eventually, free_port
+from tests.agents import Agent, connect, running_agent
+from tests.ports import free_port
+from tests.waiting import DEADLINE, eventually
 
 REDIS = shutil.which("redis-server")
 pytestmark = [
@@ -57,7 +59,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         service = {"name": "redis", "port": port, "connect": {"proxy": {}}}
         upstreams = [{"destination_name": "redis", "local_bind_port": upstream}]
         web = {"name": "web", "port": free_port(), "connect": {"proxy": {"upstreams": upstreams}}}
-        with agent(folder, {"service": service}, {"service": web}) as running:
+        with running_agent(folder, service, web) as running:
             running.healthy("redis")
             mesh = Mesh(running, port, upstream)
             eventually(lambda: answers(upstream), "an answer of redis through the upstream port")
@@ -135,7 +137,7 @@ def test_a_value_of_512_mib_streams_in_and_out_unchanged(mesh: Mesh) -> None:
 
 def test_a_blocked_client_and_a_busy_one_outlive_a_killed_agent(mesh: Mesh) -> None:
     """Kill -9 and restart in the middle: the proxies keep their pids, the connections lose no byte."""
-    before = mesh.agent.proxies()
+    before = mesh.agent.running()
     assert set(before) == {"redis-proxy", "web-proxy"}
     payload = os.urandom(8 * MIB)
     popped: list[object] = []
@@ -164,7 +166,7 @@ def test_a_blocked_client_and_a_busy_one_outlive_a_killed_agent(mesh: Mesh) -> N
         at_death = echoed[0]
         eventually(lambda: echoed[0] > at_death + 500, "traffic without an agent")
         mesh.agent.start()
-        assert mesh.agent.proxies() == before
+        assert mesh.agent.running() == before
         at_return = echoed[0]
         eventually(lambda: echoed[0] > at_return + 500, "traffic under the new agent")
         direct.rpush("parcel", payload)
@@ -173,4 +175,4 @@ def test_a_blocked_client_and_a_busy_one_outlive_a_killed_agent(mesh: Mesh) -> N
         thread.join(DEADLINE)
         assert not thread.is_alive()
     assert popped == [(b"parcel", payload)]
-    assert mesh.agent.proxies() == before
+    assert mesh.agent.running() == before

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from reference.catalog.model import Check, Status
 from reference.config.model import ManagedProxy, ServiceDefinition
 from tests.http.serving import Api, api
+from tests.waiting import DEADLINE
 
 WEB = ServiceDefinition(id="web", name="web", port=80, proxy=ManagedProxy(config={"a": 1}))
 #: Far longer than any test may take: whoever runs into it has not been woken.
 LONG = "300s"
-DEADLINE = 30.0
 
 
 async def blocked(agent: Api, request: Coroutine[Any, Any, httpx.Response]) -> asyncio.Task[httpx.Response]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import pytest
 
+from reference.config.durations import parse_duration
 from reference.config.model import ManagedProxy, ServiceDefinition
 from reference.http.app import ROUTES
-from reference.http.durations import parse_duration
 from tests.http.serving import Api, api
 
 WEB = ServiceDefinition(id="web", name="web", port=80, proxy=ManagedProxy())
@@ -20,7 +21,7 @@ WEB = ServiceDefinition(id="web", name="web", port=80, proxy=ManagedProxy())
 def test_other_methods_are_refused_as_the_original_does(path: str, handlers: dict[str, Any]) -> None:
     async def scenario() -> None:
         async with api() as agent:
-            concrete = path.partition("{")[0]
+            concrete = re.sub(r"\{[^}]*\}", "", path)
             answer = await agent.client.patch(concrete)
             assert (answer.status_code, answer.text) == (405, "method PATCH not allowed")
             assert answer.headers["allow"] == ",".join(["OPTIONS", *handlers])
@@ -61,7 +62,7 @@ def test_an_unforeseen_error_stays_inside(
 ) -> None:
     async def scenario() -> None:
         async with api(WEB) as agent:
-            monkeypatch.setattr(agent.backend.catalog, "tags_by_name", lambda: 1 // 0)
+            monkeypatch.setattr(agent.backend.catalog, "tags_by_name", lambda meta: 1 // 0)
             answer = await agent.client.get("/v1/catalog/services?token=secret-token")
             assert answer.status_code == 500
             assert answer.text == "The agent failed to answer; its log says why."
@@ -72,6 +73,18 @@ def test_an_unforeseen_error_stays_inside(
     ours = [record.getMessage() for record in caplog.records if record.name == "http"]
     assert ours
     assert "secret-token" not in "".join(ours)
+
+
+def test_a_header_that_quotes_the_caller_is_utf_8() -> None:
+    async def scenario() -> None:
+        async with api() as agent:
+            path = "/v1/agent/health/service/id/a%F0%A2%9C%89"
+            answer = await agent.client.get(path)
+            assert answer.status_code == 404
+            reason = answer.headers["x-consul-reason"]
+            assert reason == "ServiceId a\U00022709 not found"
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +123,7 @@ def test_another_datacenter_is_unknown() -> None:
     async def scenario() -> None:
         async with api(WEB) as agent:
             answer = await agent.client.get("/v1/catalog/services?dc=dc9")
-            assert (answer.status_code, answer.text) == (500, "No path to datacenter")
+            assert (answer.status_code, answer.text) == (400, "No path to datacenter")
             assert (await agent.client.get("/v1/catalog/services?dc=dc1")).status_code == 200
 
     asyncio.run(scenario())

@@ -84,7 +84,7 @@ def test_a_failing_proxy_leaves_its_service_registered() -> None:
         async with api(**ALLOWED) as agent:
             body = {"Name": "ex", "Port": 1, "Connect": {"Proxy": {"Config": {"bind_port": "abc"}}}}
             answer = await agent.client.put(REGISTER, json=body)
-            assert answer.status_code == 500
+            assert answer.status_code == 400
             assert answer.text == (
                 "cannot parse 'bind_port' as int: strconv.ParseInt: parsing \"abc\": invalid syntax"
             )
@@ -172,5 +172,19 @@ def test_bad_input_is_refused_with_one_sentence(body: bytes, text: str | None) -
             assert "Traceback" not in answer.text
             assert "\n" not in answer.text
             assert await agent.get("/v1/agent/services") == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_proxy_whose_application_has_no_port_of_its_own_is_shown_with_that_of_the_service() -> None:
+    proxied = ServiceDefinition(
+        id="web", name="web", port=80, proxy=ManagedProxy(config={"local_service_address": "127.0.0.9"})
+    )
+
+    async def scenario() -> None:
+        async with api(proxied) as agent:
+            shown = await agent.get("/v1/agent/service/web-proxy")
+            assert shown["Proxy"]["LocalServiceAddress"] == "127.0.0.9"
+            assert shown["Proxy"]["LocalServicePort"] == 80
 
     asyncio.run(scenario())

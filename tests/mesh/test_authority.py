@@ -16,15 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from reference.catalog.documents import StorageError
+from reference.catalog.index import IndexClock
 from reference.mesh.authority import Authority, SigningRefused
-from reference.mesh.storage import ForgetfulStorage, SqliteStorage, StorageError
+from reference.mesh.storage import ForgetfulStorage, SqliteStorage
 
 NOW = datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC)
 HOURS_72 = timedelta(hours=72)
 
 
 def authority() -> Authority:
-    return Authority.open(ForgetfulStorage(), datacenter="dc1", index=7, clock=lambda: NOW)
+    return Authority.open(ForgetfulStorage(), datacenter="dc1", index=IndexClock(start=7), clock=lambda: NOW)
 
 
 def request(*names: x509.GeneralName) -> x509.CertificateSigningRequest:
@@ -39,7 +41,7 @@ def uri(text: str) -> x509.UniformResourceIdentifier:
 
 
 def leaf_of(ca: Authority, service: str = "web") -> x509.Certificate:
-    return ca.sign(request(uri(ca.service_id(service).uri)), life=HOURS_72)
+    return ca.sign(request(uri(ca.service_id(service).uri)))
 
 
 def test_a_leaf_is_the_originals() -> None:
@@ -119,15 +121,14 @@ def test_requests_that_are_not_signed() -> None:
     }
     for csr in refused.values():
         with pytest.raises(SigningRefused):
-            ca.sign(csr, life=HOURS_72)
+            ca.sign(csr)
 
 
 def test_a_stored_authority_is_the_same_again(tmp_path: Path) -> None:
     path = tmp_path / "authority.sqlite3"
-    first = Authority.open(SqliteStorage(path), datacenter="dc1", index=1)
-    second = Authority.open(SqliteStorage(path), datacenter="dc1", index=2)
+    first = Authority.open(SqliteStorage(path), datacenter="dc1", index=IndexClock(start=1))
+    second = Authority.open(SqliteStorage(path), datacenter="dc1", index=IndexClock(start=2))
     assert (second.trust_domain, second.root.certificate) == (first.trust_domain, first.root.certificate)
-    assert second.root.index == 2
     assert {entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()} == {0o600}
 
 
@@ -140,7 +141,7 @@ def test_without_storage_each_authority_is_new() -> None:
 def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path, damage: str) -> None:
     """A new trust domain would cut off everybody: better no start than that."""
     path = tmp_path / "authority.sqlite3"
-    Authority.open(SqliteStorage(path), datacenter="dc1", index=1)
+    Authority.open(SqliteStorage(path), datacenter="dc1", index=IndexClock(start=1))
     if damage == "garbage":
         path.write_bytes(b"garbage" * 1000)
         for side_file in tmp_path.glob("*-wal"):
@@ -152,5 +153,5 @@ def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path, damage: str) 
         connection.close()
     before = path.read_bytes()
     with pytest.raises(StorageError, match=r"authority\.sqlite3"):
-        Authority.open(SqliteStorage(path), datacenter="dc1", index=2)
+        Authority.open(SqliteStorage(path), datacenter="dc1", index=IndexClock(start=2))
     assert path.read_bytes() == before

@@ -2,124 +2,60 @@
 
 from __future__ import annotations
 
-import stat
-import subprocess
-import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from reference.catalog.documents import Documents, MemoryDocuments, SqliteDocuments, StorageError
 from reference.catalog.index import IndexClock
 from reference.catalog.watch import Watch
 from reference.mesh.intentions import Intention, IntentionError, Party, Rule
-from reference.mesh.intentions_register import IntentionRegister
-from reference.mesh.intentions_storage import IntentionStorage, NoIntentionStorage, SqliteIntentions
-from reference.mesh.storage import StorageError
+from reference.mesh.intentions_register import KIND, IntentionRegister
 
 DENY = Rule(source=Party("web"), destination=Party("db"), action="deny", meta={"who": "me"})
 ALLOW = Rule(source=Party("*"), destination=Party("db"), action="allow")
 NOW = datetime(2026, 11, 23, 1, 2, 3, 456, tzinfo=UTC)
 
-_WRITER = """
-import sys
-from pathlib import Path
-from reference.catalog.index import IndexClock
-from reference.catalog.watch import Watch
-from reference.mesh.intentions import Party, Rule
-from reference.mesh.intentions_register import IntentionRegister
-from reference.mesh.intentions_storage import SqliteIntentions
 
-register = IntentionRegister(SqliteIntentions(Path(sys.argv[1])), index=IndexClock(), watch=Watch())
-number = 0
-while True:
-    rule = Rule(source=Party(f"s{number}"), destination=Party("db"), action="deny")
-    print(register.create(rule), flush=True)
-    number += 1
-"""
+def stored(path: Path) -> closing[SqliteDocuments]:
+    return closing(SqliteDocuments(path / "rules.sqlite3", holds="the rules"))
 
 
-def register(storage: IntentionStorage) -> IntentionRegister:
-    return IntentionRegister(storage, index=IndexClock(start=7), watch=Watch(), clock=lambda: NOW)
+def register(documents: Documents) -> IntentionRegister:
+    return IntentionRegister(documents, index=IndexClock(start=7), watch=Watch(), clock=lambda: NOW)
 
 
 def test_they_are_there_again(tmp_path: Path) -> None:
-    path = tmp_path / "intentions.sqlite3"
-    with closing(SqliteIntentions(path)) as storage:
-        first = register(storage)
+    with stored(tmp_path) as documents:
+        first = register(documents)
         kept, changed, gone = first.create(DENY), first.create(ALLOW), first.create(_rule("x"))
         first.replace(changed, _rule("y"))
         first.delete(gone)
         before = list(first.known)
-    with closing(SqliteIntentions(path)) as storage:
-        after = list(register(storage).known)
+    with stored(tmp_path) as documents:
+        after = list(register(documents).known)
     assert after == before
     assert {each.id for each in after} == {kept, changed}
 
 
-def test_only_the_owner_can_read_them(tmp_path: Path) -> None:
-    with closing(SqliteIntentions(tmp_path / "intentions.sqlite3")) as storage:
-        register(storage).create(DENY)
-        modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert modes == {0o600}
+@pytest.mark.parametrize("content", [b"{}", b"not JSON", b""])
+def test_a_damaged_record_is_no_empty_list(content: bytes) -> None:
+    documents = MemoryDocuments()
+    intention_id = register(documents).create(DENY)
+    documents.put(KIND, intention_id, content)
+    with pytest.raises(StorageError, match=f"^the stored intention {intention_id} cannot be understood"):
+        register(documents)
 
 
-def test_acknowledged_ones_survive_kill_9(tmp_path: Path) -> None:
-    path = tmp_path / "intentions.sqlite3"
-    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
-    acknowledged = [writer.stdout.readline().strip() for _ in range(10)]
-    writer.kill()
-    acknowledged += [line.strip() for line in writer.stdout if line.endswith("\n")]
-    writer.stdout.close()
-    writer.wait()
-    assert len(acknowledged) >= 10
-    with closing(SqliteIntentions(path)) as storage:
-        known = {each.id for each in register(storage).known}
-    assert set(acknowledged) <= known
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"this is not a database, and longer than one hundred bytes" * 4, b"SQLite format 3\0" + b"\7" * 4096],
-)
-def test_a_damaged_file_is_named_and_not_replaced(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "intentions.sqlite3"
-    path.write_bytes(content)
-    with (
-        pytest.raises(StorageError, match=r"^the intentions in .*intentions\.sqlite3 cannot be"),
-        _opened(path),
-    ):
-        pass
-    assert path.read_bytes() == content
-
-
-def test_a_damaged_record_is_no_empty_list(tmp_path: Path) -> None:
-    path = tmp_path / "intentions.sqlite3"
-    with closing(SqliteIntentions(path)) as storage:
-        register(storage).create(DENY)
-        storage._connection.execute("UPDATE intentions SET record = '{}'")
-    with pytest.raises(StorageError, match="cannot be read"), _opened(path):
-        pass
-
-
-def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "intentions.sqlite3"
-    with closing(SqliteIntentions(path)) as storage:
-        register(storage).create(DENY)
-        storage._connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StorageError, match="it has format 99, this agent knows 1"), _opened(path):
-        pass
-
-
-def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path) -> None:
-    with closing(SqliteIntentions(tmp_path / "intentions.sqlite3")) as storage:
-        kept = register(storage)
+def test_a_change_that_cannot_be_stored_is_no_change(tmp_path: Path) -> None:
+    with stored(tmp_path) as documents:
+        kept = register(documents)
         intention_id = kept.create(DENY)
         before, index = list(kept.known), kept.index
-        pages = storage._connection.execute("PRAGMA page_count").fetchone()[0]
-        storage._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = documents._connection.execute("PRAGMA page_count").fetchone()[0]
+        documents._connection.execute(f"PRAGMA max_page_count = {pages}")
         big = {str(number): "v" * 512 for number in range(64)}
         with pytest.raises(StorageError, match="full"):
             kept.create(Rule(source=Party("x"), destination=Party("y"), action="deny", meta=big))
@@ -133,7 +69,7 @@ def test_a_full_disk_changes_nothing_and_says_so(tmp_path: Path) -> None:
 
 def test_a_change_keeps_id_and_birth() -> None:
     """MP-IXN-007."""
-    kept = register(NoIntentionStorage())
+    kept = register(MemoryDocuments())
     intention_id = kept.create(DENY)
     born = kept.known.get(intention_id)
     assert born is not None
@@ -153,7 +89,7 @@ def test_a_change_keeps_id_and_birth() -> None:
 @pytest.mark.parametrize("missing", ["11111111-1111-1111-1111-111111111111"])
 def test_what_is_not_there_cannot_be_changed(missing: str) -> None:
     """MP-IXN-007."""
-    kept = register(NoIntentionStorage())
+    kept = register(MemoryDocuments())
     text = f"^Cannot modify non-existent intention: '{missing}'$"
     with pytest.raises(IntentionError, match=text):
         kept.replace(missing, DENY)
@@ -162,7 +98,7 @@ def test_what_is_not_there_cannot_be_changed(missing: str) -> None:
 
 
 def test_a_refused_change_is_no_change() -> None:
-    kept = register(NoIntentionStorage())
+    kept = register(MemoryDocuments())
     first, second = kept.create(DENY), kept.create(ALLOW)
     before, index = list(kept.known), kept.index
     for change in (
@@ -178,13 +114,3 @@ def test_a_refused_change_is_no_change() -> None:
 
 def _rule(source: str) -> Rule:
     return Rule(source=Party(source), destination=Party("db"), action="deny")
-
-
-def _opened(path: Path) -> closing[SqliteIntentions]:
-    storage = SqliteIntentions(path)
-    try:
-        register(storage)
-    except StorageError:
-        storage.close()
-        raise
-    return closing(storage)

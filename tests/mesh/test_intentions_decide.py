@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reference.access.control import AccessControl
 from reference.mesh.authorize import authorize
 from reference.mesh.intentions import (
     WILDCARD,
@@ -223,7 +224,10 @@ def test_the_reason_names_the_intention(action: str, shown: str) -> None:
     """MP-INT-020."""
     intentions = collected([intention(rule("foo", "web", action))])
     decision = authorize(
-        target="web", client_uri="spiffe://x.consul/ns/default/dc/dc1/svc/foo", intentions=intentions
+        target="web",
+        client_uri="spiffe://x.consul/ns/default/dc/dc1/svc/foo",
+        intentions=intentions,
+        access=AccessControl(),
     )
     assert decision.authorized == (action == "allow")
     assert decision.reason == (

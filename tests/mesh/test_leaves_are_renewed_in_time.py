@@ -27,8 +27,9 @@ class Time:
 
 
 def cache(time: Time, watch: Watch | None = None) -> LeafCache:
-    authority = Authority.open(ForgetfulStorage(), datacenter="dc1", index=1, clock=time)
-    return LeafCache(authority, life=LIFE, index=IndexClock(start=10), watch=watch or Watch(), clock=time)
+    index = IndexClock(start=10)
+    authority = Authority.open(ForgetfulStorage(), datacenter="dc1", index=index, clock=time)
+    return LeafCache(authority, index=index, watch=watch or Watch(), clock=time)
 
 
 def test_a_leaf_is_made_once() -> None:
@@ -112,6 +113,20 @@ def test_a_waiting_reader_comes_back_at_the_moment_of_renewal() -> None:
         old, _ = leaves.current("web")
         time.now = old.renew_at - timedelta(milliseconds=10)
         await asyncio.wait_for(leaves.wait_for_newer("web", seconds=300), 30)
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_who_begins_to_wait_at_the_moment_of_renewal_looks_again() -> None:
+    """The moment passed after it had read the old leaf: the new one must not be slept through."""
+    time = Time()
+    leaves = cache(time)
+
+    async def scenario() -> None:
+        old, _ = leaves.current("web")
+        time.now = old.renew_at
+        await asyncio.wait_for(leaves.wait_for_newer("web", seconds=300), 30)
+        assert leaves.current("web")[0].index > old.index
 
     asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 HOUR = datetime.timedelta(hours=1)
+BOTH = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 class Authority:
@@ -36,8 +38,36 @@ class Authority:
         )
         self.certificate = _pem(self._certificate)
 
+    def cross_sign(self, successor: Authority) -> str:
+        """The successor's key under our signature: who trusts us will trust what the successor signs."""
+        self._serial += 1
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(successor._name)
+            .issuer_name(self._name)
+            .public_key(successor._key.public_key())
+            .serial_number(self._serial)
+            .not_valid_before(now - HOUR)
+            .not_valid_after(now + 24 * HOUR)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(successor._key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+        )
+        return _pem(builder.sign(self._key, hashes.SHA256()))
+
     def leaf(
-        self, service: str, *, uris: list[str] | None = None, starts: float = -1, ends: float = 24
+        self,
+        service: str,
+        *,
+        uris: list[str] | None = None,
+        starts: float = -1,
+        ends: float = 24,
+        usages: Sequence[x509.ObjectIdentifier] = BOTH,
     ) -> tuple[str, str, str]:
         """Certificate, key (both PEM) and serial number; ``starts`` and ``ends`` are hours from now."""
         self._serial += 1
@@ -45,7 +75,7 @@ class Authority:
         if uris is None:
             uris = [f"spiffe://{self.trust_domain}/ns/default/dc/dc1/svc/{service}"]
         now = datetime.datetime.now(datetime.UTC)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
+        usage = x509.ExtendedKeyUsage(usages)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(service))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -15,19 +16,26 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from tests.proxy.ports import free_ports
+from tests.ports import free_ports
 from tests.proxy.worlds import Definition, World, ask
-
-DEADLINE = 45.0
+from tests.waiting import DEADLINE, eventually
 
 
 class Application:
-    """A threaded TCP server; ``serve`` gets each connection. ``connections`` counts them."""
+    """A threaded server, by TCP or at ``path``; ``serve`` gets each connection. ``connections`` counts them."""
 
-    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self, serve: Callable[[socket.socket], None], *, host: str = "127.0.0.1", path: str = ""
+    ) -> None:
         self._serve = serve
-        self._server = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port: int = self._server.getsockname()[1]
+        if path:
+            self._server = socket.socket(socket.AF_UNIX)
+            self._server.bind(path)
+            self._server.listen(64)
+        else:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._server = socket.create_server((host, 0), family=family, backlog=64)
+        self.port: int = 0 if path else self._server.getsockname()[1]
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -67,12 +75,14 @@ class Proxy:
     def __init__(
         self,
         world: World,
-        proxy_id: str,
+        proxy_id: str = "",
         environment: Mapping[str, str] | None = None,
         *,
         prefix: Sequence[str] = (),
+        flags: Sequence[str] = (),
     ) -> None:
         command = [*prefix, sys.executable, "-m", "proxyproof", "connect", "proxy", "-log-level", "DEBUG"]
+        command += flags
         variables = {
             **os.environ,
             "CONNECT_PROXY_ID": proxy_id,
@@ -104,8 +114,9 @@ class Proxy:
         return any(re.search(pattern, line) for line in self.lines)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
-        self.process.terminate()
+        """SIGINT, which ends it at once; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
         return self.finish()
 
     def finish(self) -> int:
@@ -218,12 +229,17 @@ def exactly(sock: socket.socket, length: int) -> bytes:
     return bytes(received)
 
 
-def eventually(look: Callable[[], object], what: str) -> None:
-    """Look until it is true; for things that send no event."""
-    deadline = time.monotonic() + DEADLINE
-    while not look():
-        assert time.monotonic() < deadline, f"{what} did not happen within {DEADLINE:g} s"
-        time.sleep(0.02)
+def is_idle(pid: int, share: float, *, during: float) -> bool:
+    """Whether a process uses no more than this share of a core, and a tick of the clock, for so many seconds."""
+    before = _processor_seconds(pid)
+    time.sleep(during)  # what is measured is what happens in this time
+    return _processor_seconds(pid) - before <= share * during + 1 / os.sysconf("SC_CLK_TCK")
+
+
+def _processor_seconds(pid: int) -> float:
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def listens(port: int) -> bool:

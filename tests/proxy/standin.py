@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -33,14 +34,23 @@ class State:
         self.definitions: dict[str, Definition] = {}
         self.instances: dict[str, dict[str, Any]] = {}
         self.queries: dict[str, str] = {}
+        #: What a prepared query answers instead of the healthy instances of its service, in this order.
+        self.answers: dict[str, list[dict[str, Any]]] = {}
+        #: Ids of instances whose checks fail.
+        self.failing: set[str] = set()
         self.denied: dict[str, tuple[str, str]] = {}
         self.leaves: dict[str, dict[str, Any]] = {}
+        #: Options of the leaves that are signed from now on.
+        self.leaf_options: dict[str, Any] = {}
         self.authorized: list[dict[str, Any]] = []
         self.requests: list[str] = []
+        self.passed: list[str] = []
         self.tokens: set[str] = set()
         #: What every request is answered with, and the topics that are answered with 500.
         self.refusal: tuple[int, str] | None = None
         self.withheld: set[str] = set()
+        #: Whether blocking queries are answered at once.
+        self.impatient = False
 
     def touch(self, *topics: str) -> None:
         with self.changed:
@@ -55,12 +65,16 @@ class State:
     def leaf(self, service: str) -> dict[str, Any]:
         with self.changed:
             if service not in self.leaves:
-                certificate, key, serial = self.authorities[-1].leaf(service)
+                certificate, key, serial = self.authorities[-1].leaf(service, **self.leaf_options)
+                if len(self.authorities) > 1:
+                    certificate += self.authorities[-2].cross_sign(self.authorities[-1])
+                ends = datetime.now(UTC) + timedelta(hours=self.leaf_options.get("ends", 24))
                 self.leaves[service] = {
                     "SerialNumber": serial,
                     "CertPEM": certificate,
                     "PrivateKeyPEM": key,
                     "Service": service,
+                    "ValidBefore": ends.strftime("%Y-%m-%dT%H:%M:%SZ"),
                     "ServiceURI": f"spiffe://{self.trust_domain}/ns/default/dc/dc1/svc/{service}",
                 }
             return self.leaves[service]
@@ -73,7 +87,7 @@ class State:
     def rotate_root(self) -> None:
         self.authorities.append(Authority(self.trust_domain, number=len(self.authorities) + 7))
         with self.changed:
-            services = list(self.leaves)
+            services = sorted(self.leaves)
             self.leaves.clear()
         self.touch("roots", *(f"leaf/{service}" for service in services))
 
@@ -107,6 +121,7 @@ class State:
                     "DestinationType": upstream.get("destination_type", "service"),
                     "DestinationName": upstream["destination_name"],
                     "LocalBindPort": upstream["local_bind_port"],
+                    "LocalBindAddress": upstream.get("local_bind_address", ""),
                     **({"Config": upstream["config"]} if "config" in upstream else {}),
                 }
                 for upstream in definition.upstreams
@@ -115,16 +130,34 @@ class State:
         answer["ContentHash"] = f"{hash(json.dumps(answer, sort_keys=True)) & 0xFFFFFFFFFFFFFFFF:x}"
         return answer
 
+    def registered(self, service_id: str) -> dict[str, Any] | None:
+        """A registered proxy as ``/v1/agent/service/:id`` shows it."""
+        body = self.instances.get(service_id)
+        if body is None:
+            return None
+        answer = {"Kind": body.get("Kind", ""), "ID": service_id, "Service": body["Name"], **body}
+        answer["ContentHash"] = f"{hash(json.dumps(answer, sort_keys=True)) & 0xFFFFFFFFFFFFFFFF:x}"
+        return answer
+
     def healthy(self, service: str) -> list[dict[str, Any]]:
         found = [
-            self._entry(f"{name}-proxy", name, "127.0.0.1", definition.config["bind_port"])
+            self._entry(
+                f"{name}-proxy",
+                name,
+                definition.config.get("bind_address", "127.0.0.1"),
+                definition.config["bind_port"],
+            )
             for name, definition in self.definitions.items()
             if name == service
         ]
         return found + [
-            self._entry(one["Name"], destination, one.get("Address", ""), one["Port"])
+            {
+                **(entry := self._entry(one["Name"], destination, one.get("Address", ""), one["Port"])),
+                "Service": {**entry["Service"], "ID": one["ID"]},
+            }
             for one in self.instances.values()
-            if (destination := one["Proxy"]["DestinationServiceName"]) == service
+            if one["ID"] not in self.failing
+            and (destination := one.get("Proxy", {}).get("DestinationServiceName")) == service
         ]
 
     @staticmethod
@@ -178,11 +211,19 @@ class _Handler(BaseHTTPRequestHandler):
             case [_, "agent", "connect", "ca", "leaf", service]:
                 self._block(f"leaf/{service}", query)
                 self._say(200, state.leaf(service), index=state.index_of(f"leaf/{service}"))
+            case [_, "agent", "services"]:
+                self._say(200, state.instances)
+            case [_, "agent", "service", service_id] if service_id in state.instances:
+                self._block(f"service/{service_id}", query, by_hash=lambda: state.registered(service_id))
+            case [_, "connect", "intentions"]:
+                self._block("intentions", query)
+                self._say(200, list(state.denied), index=state.index_of("intentions"))
             case [_, "health", "connect", service]:
                 self._block("health", query)
                 self._say(200, state.healthy(service), index=state.index_of("health"))
             case [_, "query", name, "execute"]:
-                self._say(200, {"Service": name, "Nodes": state.healthy(state.queries.get(name, ""))})
+                nodes = state.answers.get(name, state.healthy(state.queries.get(name, "")))
+                self._say(200, {"Service": name, "Nodes": nodes})
             case _:
                 self._say(404, "no such endpoint")
 
@@ -200,6 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
             case [_, "connect", "intentions"]:
                 number = str(uuid.uuid4())
                 state.denied[number] = (body["SourceName"], body["DestinationName"])
+                state.touch("intentions")
                 self._say(200, {"ID": number})
             case [_, "query"]:
                 state.queries[body["Name"]] = body["Service"]["Service"]
@@ -210,14 +252,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         state, (path, _query) = self.server.state, self._asked()
         body = self._body()
-        if path == "/v1/agent/service/register":
-            state.instances[body["ID"]] = body
-            state.touch("health")
+        match path.strip("/").split("/"):
+            case [_, "agent", "service", "register"]:
+                state.instances[body["ID"]] = body
+                state.touch("health")
+            case [_, "agent", "service", "deregister", service_id]:
+                state.instances.pop(service_id, None)
+                state.touch("health")
+            case [_, "agent", "check", "pass", check_id]:
+                state.passed.append(check_id)
         self._say(200, "")
 
     def do_DELETE(self) -> None:
         number = self._asked()[0].rpartition("/")[2]
         self.server.state.denied.pop(number, None)
+        self.server.state.touch("intentions")
         self._say(200, "")
 
     def _asked(self) -> tuple[str, dict[str, str]]:
@@ -236,10 +285,12 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.server.state
         with state.changed:
             if by_hash is not None:
-                state.changed.wait_for(lambda: (by_hash() or {}).get("ContentHash", "") != query.get("hash"))
+                state.changed.wait_for(
+                    lambda: state.impatient or (by_hash() or {}).get("ContentHash", "") != query.get("hash")
+                )
             else:
                 known = int(query.get("index", 0))
-                state.changed.wait_for(lambda: state.index_of(topic) > known)
+                state.changed.wait_for(lambda: state.impatient or state.index_of(topic) > known)
         if by_hash is not None:
             answer = by_hash()
             if answer is None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.proxy.api import LONGEST_PAUSE, Agent, AgentError, Connection, next_cursor, pause_before
+from reference.proxy.api import Agent, AgentError, Connection
+from reference.proxy.watch import LONGEST_PAUSE, next_cursor, pause_before
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from reference.proxy.catalog import (
     roots,
     verdict,
 )
-from reference.proxy.config import Address
+from reference.proxy.endpoints import Address
 
 
 def entry(**service: Any) -> dict[str, Any]:
@@ -56,8 +56,23 @@ def test_roots_without_one_are_refused() -> None:
         roots({"TrustDomain": "x", "Roots": None})
 
 
+LEAF = {
+    "ServiceURI": "spiffe://x",
+    "CertPEM": "certificate",
+    "PrivateKeyPEM": "secret",
+    "ValidBefore": "2018-05-21T16:33:28Z",
+}
+
+
+def test_the_end_of_a_leaf_is_a_moment() -> None:
+    assert leaf(LEAF).expires == 1526920408
+    assert leaf({**LEAF, "ValidBefore": "2018-05-21T18:33:28.5+02:00"}).expires == 1526920408.5
+    with pytest.raises(AnswerError, match="has 'soon' as ValidBefore"):
+        leaf({**LEAF, "ValidBefore": "soon"})
+
+
 def test_a_key_is_never_shown() -> None:
-    read = leaf({"ServiceURI": "spiffe://x", "CertPEM": "certificate", "PrivateKeyPEM": "secret"})
+    read = leaf(LEAF)
     assert read.key == "secret"
     assert "secret" not in repr(read)
 

@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from reference.proxy import settings
+from reference.proxy import flags as command_line
+from reference.proxy import manual, settings
+from reference.proxy.flags import Flags, SettingsError
+from tests.waiting import DEADLINE
 
 BARE = {name: value for name, value in os.environ.items() if not name.startswith(("CONSUL_", "CONNECT_"))}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "proxyproof", "connect", *arguments]
-    return subprocess.run(command, env={**BARE, **environment}, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, env={**BARE, **environment}, capture_output=True, text=True, timeout=DEADLINE
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_what_is_wrong_is_said_and_ends_with_1(arguments: list[str], message: st
 
 def test_help_ends_with_0() -> None:
     ended = run("proxy", "-h")
-    assert (ended.returncode, ended.stderr) == (0, settings.USAGE + "\n")
+    assert (ended.returncode, ended.stderr) == (0, command_line.USAGE + "\n")
 
 
 def test_a_missing_authority_file_is_named(tmp_path: Path) -> None:
@@ -68,8 +73,9 @@ def test_a_missing_authority_file_is_named(tmp_path: Path) -> None:
 
 
 def test_flags_may_have_one_dash_or_two_and_an_equals_sign_or_not() -> None:
-    flags = settings.read_flags(["-proxy-id", "a", "--token=b=c", "-log-level=debug", "--http-addr", "x:1"])
-    assert flags == {"proxy-id": "a", "token": "b=c", "log-level": "debug", "http-addr": "x:1"}
+    arguments = ["-proxy-id", "a", "--token=b=c", "-log-level=debug", "--http-addr", "x:1"]
+    flags = command_line.read(arguments, manual.upstream)
+    assert flags.values == {"proxy-id": "a", "token": "b=c", "log-level": "debug", "http-addr": "x:1"}
     assert settings.log_level(flags) == "DEBUG"
 
 
@@ -83,7 +89,7 @@ def test_flags_may_have_one_dash_or_two_and_an_equals_sign_or_not() -> None:
     ],
 )
 def test_which_token_wins(flags: dict[str, str], environ: dict[str, str], token: str | None) -> None:
-    agent = settings.agent(flags, environ)
+    agent = settings.agent(Flags(values=flags), environ)
     assert dict(agent.headers).get("X-Consul-Token") == token
     assert token is None or token not in repr(agent)
 
@@ -100,23 +106,23 @@ def test_which_token_wins(flags: dict[str, str], environ: dict[str, str], token:
     ],
 )
 def test_addresses_of_the_agent(address: str, shown: str) -> None:
-    assert str(settings.agent({}, {"CONSUL_HTTP_ADDR": address})) == shown
+    assert str(settings.agent(Flags(), {"CONSUL_HTTP_ADDR": address})) == shown
 
 
 def test_ssl_by_environment() -> None:
     environ = {"CONSUL_HTTP_ADDR": "agent:1", "CONSUL_HTTP_SSL": "true", "CONSUL_HTTP_SSL_VERIFY": "false"}
-    assert str(settings.agent({}, environ)) == "https://agent:1"
-    with pytest.raises(settings.SettingsError, match="CONSUL_HTTP_SSL is 'maybe'"):
-        settings.agent({}, {**environ, "CONSUL_HTTP_SSL": "maybe"})
+    assert str(settings.agent(Flags(), environ)) == "https://agent:1"
+    with pytest.raises(SettingsError, match="CONSUL_HTTP_SSL is 'maybe'"):
+        settings.agent(Flags(), {**environ, "CONSUL_HTTP_SSL": "maybe"})
 
 
 @pytest.mark.parametrize("address", ["agent", "http://agent", "https://agent:x", "http://agent:1/path"])
 def test_an_address_without_a_port_is_refused(address: str) -> None:
-    with pytest.raises(settings.SettingsError, match="is not an address"):
-        settings.agent({}, {"CONSUL_HTTP_ADDR": address})
+    with pytest.raises(SettingsError, match="is not an address"):
+        settings.agent(Flags(), {"CONSUL_HTTP_ADDR": address})
 
 
 def test_a_token_cannot_smuggle_headers() -> None:
-    with pytest.raises(settings.SettingsError, match="characters that no token has") as caught:
-        settings.agent({"token": "a\r\nX-Evil: 1"}, {})
+    with pytest.raises(SettingsError, match="characters that no token has") as caught:
+        settings.agent(Flags(values={"token": "a\r\nX-Evil: 1"}), {})
     assert "Evil" not in str(caught.value)

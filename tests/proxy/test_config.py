@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference.proxy.config import Address, ConfigError, parse, parse_address
+from reference.proxy.config import parse
+from reference.proxy.endpoints import Address, ConfigError, parse_address
 
 ANSWER: dict[str, Any] = {
     "ProxyServiceID": "web-proxy",

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
-from typing import Any
 
 import pytest
 
-from tests.proxy.authority import Authority
-from tests.proxy.ports import free_ports
-from tests.proxy.running import Household, client_context, eventually, exactly
+from tests.ports import free_ports
+from tests.proxy.running import Household, client_context, exactly
 from tests.proxy.standin import StandIn
 from tests.proxy.worlds import World, ask
+from tests.waiting import eventually
 
 
 def deny(world: World, source: str, destination: str) -> str:
@@ -24,10 +24,13 @@ def deny(world: World, source: str, destination: str) -> str:
     return number
 
 
-def ended(sock: socket.socket) -> bool:
-    """Whether the peer ends the connection (politely or not) without a byte."""
+def ended(sock: socket.socket, *, after: bytes = b"") -> bool:
+    """Whether the peer ends the connection (politely or not, perhaps before it is sent something) without a byte."""
     try:
+        sock.sendall(after)
         return sock.recv(1) == b""
+    except TimeoutError:
+        return False
     except OSError:
         return True
 
@@ -73,64 +76,17 @@ def test_a_suite_without_forward_secrecy_or_authentication_is_refused(household:
         household.peer(context)
 
 
-ROGUES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "of another authority": ("elsewhere", {}, "certificate|unable to get"),
-    "expired": ("ours", {"starts": -3, "ends": -1}, "expired"),
-    "not valid yet": ("ours", {"starts": 1}, "not yet valid"),
-    "without a URI": ("ours", {"uris": []}, "0 URIs"),
-    "of two services": ("ours", {"uris": ["spiffe://x.consul/ns/default/dc/dc1/svc/web"] * 2}, "2 URIs"),
-    "of another trust domain": (
-        "ours",
-        {"uris": ["spiffe://x.consul/ns/default/dc/dc1/svc/web"]},
-        "trust domain",
-    ),
-    "of no service": ("ours", {"uris": ["spiffe://x.consul/agent"]}, "not the identity of a service"),
-}
-
-
-@pytest.mark.parametrize("rogue", ROGUES)
-def test_a_leaf_that_is_wrong_is_refused(standin: StandIn, rogue: str) -> None:
-    whose, options, reason = ROGUES[rogue]
-    ours = standin.state.authorities[0]
-    authority = ours if whose == "ours" else Authority(ours.trust_domain)
-    certificate, key, _ = authority.leaf("web", **options)
-    with Household(standin) as household:
-        with household.peer(client_context(certificate, key)) as peer:
-            assert ended(peer)
-        household.echo_proxy.wait_for(rf"\[ERR\] connection from 127.0.0.1:\d+ refused: .*({reason})")
-        assert household.application.connections == 0
-
-
 def test_a_denied_peer_is_refused_and_the_application_never_dialled(household: Household) -> None:
     deny(household.world, "web", "echo")
     with household.client() as sock:
-        sock.sendall(b"hello")
-        assert ended(sock)
+        assert ended(sock, after=b"hello")
     household.echo_proxy.wait_for(
         r"\[ERR\] connection from .* refused: spiffe://.*/svc/web is not authorized"
     )
-    household.web_proxy.wait_for(r"\[ERR\] connection failed")
+    household.web_proxy.wait_for(
+        rf"\[ERR\] connection failed: instance 127.0.0.1:{household.echo_port} of echo broke it off before it said"
+    )
     assert household.application.connections == 0
-
-
-def test_a_changed_intention_is_in_force_within_a_second_and_spares_what_is_established(
-    household: Household,
-) -> None:
-    with household.client() as old:
-        old.sendall(b"old")
-        assert exactly(old, 3) == b"old"
-        number = deny(household.world, "web", "echo")
-        time.sleep(1)  # not a wait for something to happen: the promise is one second
-        with household.client() as new:
-            new.sendall(b"new")
-            assert ended(new)
-        old.sendall(b"OLD")
-        assert exactly(old, 3) == b"OLD"
-        ask(household.world, "DELETE", f"/v1/connect/intentions/{number}")
-        time.sleep(1)
-        with household.client() as new:
-            new.sendall(b"new")
-            assert exactly(new, 3) == b"new"
 
 
 def test_the_agent_is_told_who_asks(standin: StandIn) -> None:
@@ -158,15 +114,16 @@ def test_a_silent_peer_is_cut_at_the_handshake_timeout(world: World) -> None:
             assert ended(sock)
         assert 0.25 < time.monotonic() - began < 20
         with household.client(household.echo_port) as sock:
-            sock.sendall(b"\x16\x03\x01")  # the beginning of a ClientHello, and nothing more
-            assert ended(sock)
+            # the beginning of a ClientHello, and nothing more
+            assert ended(sock, after=b"\x16\x03\x01")
         household.echo_proxy.wait_for(r"\[ERR\] connection from .* refused: no TLS handshake within 0.3 s")
 
 
 def test_a_client_that_speaks_no_tls_is_refused(household: Household) -> None:
     with household.client(household.echo_port) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        exactly(sock, 100)
+        with contextlib.suppress(ConnectionResetError):  # who takes its time to read the alert is cut off
+            exactly(sock, 100)
     household.echo_proxy.wait_for(r"\[ERR\] connection from .* refused: TLS handshake failed: ")
     assert household.application.connections == 0
 
@@ -193,8 +150,7 @@ def test_an_upstream_with_the_certificate_of_another_service_gets_not_a_byte(wor
 
 def _refused(household: Household, port: int) -> bool:
     with household.client(port) as sock:
-        sock.sendall(b"hello")
-        assert ended(sock)
+        assert ended(sock, after=b"hello")
     return household.web_proxy.has("peer certificate mismatch")
 
 

@@ -13,7 +13,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.proxy.ports import free_ports
+from tests.ports import free_ports
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from reference.supervisor import events as ev
 from reference.supervisor.core import Supervisor
 from reference.supervisor.fingerprint import fingerprint
-from reference.supervisor.spec import Process, ProxySpec, ProxyState
+from reference.supervisor.spec import Process, ProxySpec, ProxyState, ProxyStatus
 
 
 def spec(
@@ -30,12 +30,17 @@ def memory(of: ProxySpec, pid: int | None = 100, *, starts: int = 1) -> ev.Memor
 
 
 class Playbook:
-    """Feeds a core and compares what it orders; snapshots and reports are kept apart from the other commands."""
+    """Feeds a core and compares what it orders; snapshots and reports are kept apart from the other commands.
+
+    ``reports`` are those of the last event. Who only listens to them must know what one who asks would be told.
+    """
 
     def __init__(self, **core: object) -> None:
         self.core = Supervisor(**core)  # type: ignore[arg-type]
         self.now = 0.0
         self.snapshot: tuple[ev.Memory, ...] = ()
+        self.reports: list[ProxyStatus | None] = []
+        self._told: dict[str, ProxyStatus | None] = {}
         self._pending: list[ev.Command] = []
 
     def wait(self, seconds: float) -> Playbook:
@@ -49,6 +54,13 @@ class Playbook:
             if isinstance(command, ev.Persist):
                 assert commands.index(command) == 0, "the snapshot comes before what it makes safe"
                 self.snapshot = command.memories
+        reports = [command for command in commands if isinstance(command, ev.Report)]
+        self.reports = [report.status for report in reports]
+        self._told |= {report.proxy_id: report.status for report in reports}
+        for proxy_id in {*self._told, *self.core.status()}:
+            status = self.core.status().get(proxy_id)
+            if status is None or status.state is not ProxyState.ADOPTING:
+                assert self._told[proxy_id] == status
         self._pending = [c for c in commands if not isinstance(c, ev.Persist | ev.Report)]
         return self
 
@@ -60,6 +72,9 @@ class Playbook:
     def end(self) -> Playbook:
         assert not self._pending, f"nobody expected {self._pending}"
         return self
+
+    def status(self, proxy_id: str = "web-proxy") -> ProxyStatus:
+        return self.core.status()[proxy_id]
 
     def state(self, proxy_id: str = "web-proxy") -> ProxyState | None:
         status = self.core.status().get(proxy_id)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from reference.supervisor import events as ev
 from reference.supervisor.core import IllegalEvent
@@ -109,7 +108,7 @@ def test_a_command_that_cannot_be_executed_is_tried_again_with_the_same_delays()
 
 def test_the_delays_can_be_configured() -> None:
     patient = Timings(quick_starts=0, backoff_base=3.0, backoff_limit=10.0)
-    assert [patient.delay_before(n) for n in (1, 2, 3, 10_000)] == [3.0, 9.0, 10.0, 10.0]
+    assert [patient.delay_before(n) for n in (1, 2, 3, 10_000)] == [3.0, 6.0, 10.0, 10.0]
 
 
 def test_a_changed_definition_ends_a_wait_and_starts_afresh() -> None:
@@ -143,3 +142,66 @@ def test_what_cannot_happen_raises_and_changes_nothing(event: ev.Event) -> None:
     with pytest.raises(IllegalEvent):
         play.core.handle(event, now=0.0)
     assert play.core.status() == before
+
+
+def test_a_restart_that_is_asked_for_stops_and_starts() -> None:
+    play = running(Playbook(), WEB)
+    play >> ev.Restart(proxy_id="web-proxy", reason="an operator asked for it")
+    play << ev.Signal(proxy_id="web-proxy", process=process(100), signal="SIGINT")
+    play << ev.SetTimer(proxy_id="web-proxy", timer=ev.Timer.GRACE, seconds=5)
+    assert play.core.status()["web-proxy"].reason == "an operator asked for it"
+    play >> exited(100) << ev.CancelTimer(proxy_id="web-proxy") << ev.Spawn(spec=WEB)
+    assert play.core.status()["web-proxy"].restarts == 1
+
+
+def test_a_restart_that_is_asked_for_ends_a_back_off_and_forgives() -> None:
+    waiting = replace(memory(WEB, None, starts=9), retry_at=107.5)
+    play = Playbook().wait(100)
+    play >> ev.Remembered(memory=waiting)
+    play >> ev.Defined(spec=WEB) << ev.Seek(proxy_id="web-proxy", spec=WEB, memory=waiting)
+    play >> ev.Sought(proxy_id="web-proxy", process=None, current=False)
+    play << ev.SetTimer(proxy_id="web-proxy", timer=ev.Timer.RESTART, seconds=7.5)
+    assert play.core.status()["web-proxy"].retry_at == 107.5
+    play >> ev.Restart(proxy_id="web-proxy", reason="an operator asked for it")
+    play << ev.CancelTimer(proxy_id="web-proxy") << ev.Spawn(spec=WEB)
+    assert play.core.status()["web-proxy"].starts == 1
+
+
+def test_each_process_announces_itself_anew() -> None:
+    play = running(Playbook(), WEB)
+    (play >> ev.Ready(proxy_id="web-proxy", process=process(100))).end()
+    assert play.core.status()["web-proxy"].ready
+    assert play.snapshot[0].ready
+    play >> exited(100) << ev.Spawn(spec=WEB)
+    assert not play.core.status()["web-proxy"].ready
+
+
+def test_an_adopted_process_is_as_ready_as_it_was() -> None:
+    ready = replace(memory(WEB, 100), ready=True)
+    play = Playbook()
+    play >> ev.Remembered(memory=ready)
+    play >> ev.Defined(spec=WEB) << ev.Seek(proxy_id="web-proxy", spec=WEB, memory=ready)
+    play >> ev.Sought(proxy_id="web-proxy", process=process(100), current=True)
+    play << ev.WritePidFile(proxy_id="web-proxy", pid=100)
+    assert play.core.status()["web-proxy"].ready
+
+
+def test_the_tally_counts_restarts_failures_and_imposed_waits() -> None:
+    play = running(Playbook(), WEB)
+    for pid in (100, 101, 102):
+        play >> exited(pid)
+        if play.state() is ProxyState.BACKOFF:
+            play << ev.SetTimer(proxy_id="web-proxy", timer=ev.Timer.RESTART, seconds=2)
+            play >> ev.TimerFired(proxy_id="web-proxy", timer=ev.Timer.RESTART)
+        play << ev.Spawn(spec=WEB)
+        play >> ev.Started(proxy_id="web-proxy", process=process(pid + 1))
+        play << ev.WritePidFile(proxy_id="web-proxy", pid=pid + 1)
+    tally = play.core.tally
+    assert (tally.restarts, tally.failures, tally.backoff_seconds) == (3, 3, 2.0)
+
+
+def test_another_signal_can_ask_proxies_to_end() -> None:
+    play = running(Playbook(timings=Timings(stop_signal="SIGTERM", stop_grace=30.0)), WEB)
+    play >> ev.Removed(proxy_id="web-proxy")
+    play << ev.Signal(proxy_id="web-proxy", process=process(100), signal="SIGTERM")
+    play << ev.SetTimer(proxy_id="web-proxy", timer=ev.Timer.GRACE, seconds=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reference.supervisor import events as ev
+from reference.supervisor.fingerprint import fingerprint
 from reference.supervisor.spec import ProxyState
 from tests.supervisor.playbook import Playbook, memory, process, running, spec
 
@@ -60,6 +61,16 @@ def test_a_definition_that_changed_while_it_was_looked_for_is_not_current() -> N
     play >> ev.Sought(proxy_id="web-proxy", process=process(100), current=True)
     asked_to_stop(play << ev.WritePidFile(proxy_id="web-proxy", pid=100))
     play >> GONE << ev.CancelTimer(proxy_id="web-proxy") << ev.Spawn(spec=CHANGED)
+
+
+def test_an_outdated_process_stays_outdated_for_the_agent_after_next() -> None:
+    """This agent may be killed before the process is gone: the snapshot must not say that it is the new one."""
+    play = Playbook()
+    play >> ev.Remembered(memory=memory(WEB))
+    play >> ev.Defined(spec=CHANGED) << ev.Seek(proxy_id="web-proxy", spec=CHANGED, memory=memory(WEB))
+    play >> ev.Sought(proxy_id="web-proxy", process=process(100), current=False)
+    asked_to_stop(play << ev.WritePidFile(proxy_id="web-proxy", pid=100))
+    assert [stored.fingerprint for stored in play.snapshot] == [fingerprint(WEB)]
 
 
 def test_what_only_the_snapshot_names_is_stopped_and_forgotten() -> None:
@@ -159,3 +170,19 @@ def test_an_ending_agent_takes_every_proxy_along() -> None:
     play >> ev.Exited(proxy_id="api-proxy", process=process(200), reason="exited with code 0")
     (play << ev.CancelTimer(proxy_id="api-proxy") << ev.RemovePidFile(proxy_id="api-proxy")).end()
     assert play.core.idle
+
+
+def test_a_proxy_of_another_release_is_kept_and_named_until_it_is_restarted() -> None:
+    play, wanted = Playbook(), spec()
+    play >> ev.Defined(spec=wanted) << ev.Seek(proxy_id="web-proxy", spec=wanted, memory=None)
+    play >> ev.Sought(proxy_id="web-proxy", process=process(), current=True, outdated=True)
+    play << ev.WritePidFile(proxy_id="web-proxy", pid=100)
+    assert play.state() is ProxyState.RUNNING
+    assert play.core.status()["web-proxy"].outdated
+    (
+        play.end()
+        >> ev.Exited(proxy_id="web-proxy", process=process(), reason="crashed")
+        << ev.Spawn(spec=wanted)
+    )
+    play >> ev.Started(proxy_id="web-proxy", process=process(101))
+    assert not play.core.status()["web-proxy"].outdated

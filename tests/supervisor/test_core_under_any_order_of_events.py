@@ -85,7 +85,7 @@ class Machine:
     def step(self, choice: int) -> None:
         self.now += 1.0
         proxy_id = IDS[choice % 2]
-        kind = choice // 2 % 6
+        kind = choice // 2 % 9
         if kind in (0, 1):
             self.wanted[proxy_id] = SPECS[proxy_id][kind]
             self.feed(ev.Defined(spec=SPECS[proxy_id][kind]))
@@ -98,6 +98,22 @@ class Machine:
             self.end(min(self.live))
         elif kind == 5 and proxy_id in self.timers:
             self.fire(proxy_id)
+        elif kind == 6:
+            self.announce(proxy_id)
+        elif kind == 7 and (self.state(proxy_id), ev.Restart) in TRANSITIONS:
+            self.feed(ev.Restart(proxy_id=proxy_id, reason="somebody asked for it"))
+        elif kind == 8 and (self.state(proxy_id), ev.Hold) in TRANSITIONS:
+            self.feed(ev.Hold(proxy_id=proxy_id, reason="somebody asked for it"))
+
+    def state(self, proxy_id: str) -> ProxyState | None:
+        status = self.core.status().get(proxy_id)
+        return status.state if status else None
+
+    def announce(self, proxy_id: str) -> None:
+        """The process says that it is ready, whatever is being done to it."""
+        status = self.core.status().get(proxy_id)
+        if status is not None and status.pid in self.live:
+            self.feed(ev.Ready(proxy_id=proxy_id, process=process(status.pid)))
 
     def calm_down(self) -> None:
         """Let everything that is under way happen, and nothing new."""
@@ -110,14 +126,23 @@ class Machine:
                     self.fire(proxy_id)
         assert not self.timers
 
+    def release(self) -> None:
+        """What is held shall run again."""
+        for proxy_id in IDS:
+            if self.state(proxy_id) is ProxyState.STOPPED:
+                assert proxy_id not in [owner for owner, _ in self.live.values()]
+                self.feed(ev.Restart(proxy_id=proxy_id, reason="somebody asked for it"))
+        self.calm_down()
+
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(0, 11), max_size=60))
+@given(st.lists(st.integers(0, 17), max_size=60))
 def test_what_is_wanted_runs_in_the_end_and_nothing_else_does(choices: list[int]) -> None:
     machine = Machine()
     for choice in choices:
         machine.step(choice)
     machine.calm_down()
+    machine.release()
     assert sorted(machine.live.values()) == sorted(
         (proxy_id, fingerprint(wanted)) for proxy_id, wanted in machine.wanted.items()
     )
@@ -131,8 +156,9 @@ def test_the_walk_reaches_every_transition_that_needs_no_failure() -> None:
     for _ in range(400):
         machine = Machine()
         for _ in range(60):
-            machine.step(random.randrange(12))
+            machine.step(random.randrange(18))
         machine.calm_down()
+        machine.release()
         seen |= machine.seen
     refused = {key for key in TRANSITIONS if key[0] is ProxyState.REFUSED}
     assert set(TRANSITIONS) - seen - refused == {(ProxyState.STARTING, ev.StartFailed)}

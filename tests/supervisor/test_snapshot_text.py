@@ -24,6 +24,7 @@ _memories = st.builds(
     fingerprint=st.text(max_size=8),
     starts=st.integers(0, 10**6),
     retry_at=st.none() | st.floats(0, 1e9),
+    ready=st.booleans(),
 )
 
 
@@ -71,7 +72,19 @@ def test_an_entry_that_proves_no_identity_names_no_process(config: dict[str, Any
     assert [m.process for m in decode(json.dumps(document)).memories] == [None]
 
 
-def test_a_snapshot_without_a_boot_names_no_process() -> None:
+@pytest.mark.parametrize("boot", [{}, {"BootID": ""}, {"BootID": 7}, {"BootID": None}])
+def test_a_snapshot_without_a_boot_names_no_process(boot: dict[str, Any]) -> None:
     config = {"Pid": 4711, "StartTime": 5}
-    document = {"Version": 1, "Proxies": {"web-proxy": {"Mode": 1, "Config": config}}}
-    assert [m.process for m in decode(json.dumps(document)).memories] == [None]
+    document = {"Version": 1, **boot, "Proxies": {"web-proxy": {"Mode": 1, "Config": config}}}
+    snapshot = decode(json.dumps(document))
+    assert snapshot.boot_id == ""
+    assert [m.process for m in snapshot.memories] == [None]
+
+
+@pytest.mark.parametrize(
+    "entry", [None, [], {}, {"Config": None}, {"Config": {"Starts": -3, "RetryAt": "soon"}}]
+)
+def test_of_an_entry_that_says_nothing_the_id_is_kept(entry: object) -> None:
+    document = {"Version": 1, "BootID": "boot", "Proxies": {"web-proxy": entry}}
+    nothing = Memory(proxy_id="web-proxy", process=None, fingerprint="", starts=0)
+    assert decode(json.dumps(document)).memories == (nothing,)

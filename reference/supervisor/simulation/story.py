@@ -1,271 +1,348 @@
-"""What operators and accidents do to a supervisor, from a seed, and what must hold whatever they do.
+"""A story: a schedule that is played on a machine, under the eyes of the watchman.
 
-A story has two phases. In the first, definitions come, change and go, agents are killed in the middle of what they
-do, machines reboot, proxies crash and ignore signals, disks fill, strangers take pids. At every moment:
-
-- no stranger is ever signalled;
-- no proxy ever has two live processes;
-- no wanted proxy is down for longer than its back-off allows, while an agent is up;
-- no unwanted proxy lives for longer than the grace it is given, while an agent is up;
-- a snapshot that is there can be read.
-
-Then accidents stop, and in the second phase exactly what is wanted must come to run, as it is defined now.
+It has two phases. In the first the deeds of the schedule happen. Then accidents stop, and in the second phase exactly
+what is wanted must come to run. The rules are in :mod:`~reference.supervisor.simulation.rules`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from random import Random
+from functools import partial
+from pathlib import Path
 
-from reference.supervisor import events as ev
+from reference.agent.ports import PortsExhausted
+from reference.agent.services import KeeperError
+from reference.supervisor import snapshot
 from reference.supervisor.core import Supervisor
-from reference.supervisor.fingerprint import fingerprint
-from reference.supervisor.runner import Runner
-from reference.supervisor.simulation.machine import AgentKilled, Breach, Machine, SimulatedProcess
-from reference.supervisor.simulation.world import SNAPSHOT, Habits, Safeguard, SimulatedWorld
-from reference.supervisor.spec import ProxySpec, ProxyState, ProxyStatus, Timings
+from reference.supervisor.simulation import deeds
+from reference.supervisor.simulation.agent import (
+    PIDS,
+    SNAPSHOT,
+    Definition,
+    Granted,
+    SimulatedAgent,
+    command_of,
+)
+from reference.supervisor.simulation.chronicle import Chronicle
+from reference.supervisor.simulation.kernel import SimulatedKernel
+from reference.supervisor.simulation.machine import OWN_PROGRAM, Breach, Machine, SimulatedProcess
+from reference.supervisor.simulation.rules import Watchman
+from reference.supervisor.simulation.safeguards import Safeguard, take_away
+from reference.supervisor.simulation.schedule import IN_FILES, SERVICES, Schedule
+from reference.supervisor.spec import ProxyStatus, Timings
 
-#: Longer than any single step may take: the end of a killed process, the last write.
-SLACK = 3.0
-_IDS = ("web-proxy", "redis-proxy", "api-proxy")
+TIMINGS = Timings()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a story ended. Equal seeds give equal ``trace_hash``, whatever the machine and the day."""
+    """How a story ended: with all rules kept, or at the breach of one (``rule``, and ``breach`` in words)."""
 
-    seed: int
-    breach: str | None
-    trace: tuple[str, ...]
-    faults: int
-
-    @property
-    def trace_hash(self) -> str:
-        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+    schedule: Schedule
+    rule: str
+    breach: str
+    chronicle: Chronicle
 
 
-def tell(seed: int, *, hours: float = 0.5, without: frozenset[Safeguard] = frozenset()) -> Outcome:
-    """Play the story of a seed for some virtual ``hours``, with some safeguards switched off."""
-    story = _Story(Random(seed), without)
-    breach = None
-    try:
-        story.play(hours * 3600.0)
-    except Breach as error:
-        breach = str(error)
-        story.machine.note(f"BREACH: {breach}")
-    return Outcome(seed=seed, breach=breach, trace=tuple(story.machine.trace), faults=story.faults)
+def play(
+    schedule: Schedule,
+    *,
+    without: frozenset[Safeguard] = frozenset(),
+    core: Callable[[], Supervisor] = lambda: Supervisor(timings=TIMINGS),
+) -> Outcome:
+    """Play a schedule to its end, or to the first breach, with some safeguards taken away."""
+    story = Story(schedule, without=without, core=core)
+    rule = breach = ""
+    with silence():
+        try:
+            story.play()
+        except Breach as error:
+            rule, breach = error.rule, str(error)
+        except Exception as error:
+            rule, breach = "error", f"{type(error).__name__}: {error}"
+    if rule:
+        story.machine.note("rules", "breach", f"BROKEN ({rule}): {breach}")
+    return Outcome(schedule=schedule, rule=rule, breach=breach, chronicle=story.machine.chronicle)
 
 
-class _Story:
-    def __init__(self, random: Random, without: frozenset[Safeguard]) -> None:
-        self.random = random
-        self.machine = Machine(random)
-        self.timings = Timings()
-        self.wanted: dict[str, ProxySpec] = {}
-        self.faults = 0
+class Story:
+    """What is going on: the machine, its agents, and what operators were promised."""
+
+    def __init__(
+        self, schedule: Schedule, *, without: frozenset[Safeguard], core: Callable[[], Supervisor]
+    ) -> None:
+        self.machine = Machine(
+            lazy_init="lazy-init" in schedule.traits, old_kernel="old-kernel" in schedule.traits
+        )
+        self.machine.port_of = self._port_of
+        self.dev = "dev" in schedule.traits
+        self.watchman = Watchman(self.machine, TIMINGS)
+        self.agents: list[SimulatedAgent] = []
+        #: What the operator's files say, which the agent hears of when it starts or reloads.
+        self.files: dict[str, Definition] = {}
+        #: What was acknowledged, and what was granted to it.
+        self.accepted: dict[str, Definition] = {}
+        self.granted: dict[str, Granted] = {}
+        #: Services of requests that were never answered: the old is as good as the new.
+        self.doubtful: set[str] = set()
+        #: Services of which the last request was refused.
+        self.refused: set[str] = set()
+        #: Services whose proxies were stopped by hand, until they are restarted or defined anew, or the agent is.
+        self.held: set[str] = set()
+        #: The process that each proxy had last.
+        self.last: dict[str, SimulatedProcess] = {}
+        #: What an accident left of the snapshot, which no agent is to blame for; ``()`` if none happened.
+        self.spoilt: tuple[bytes | None, ...] = ()
+        self._schedule = schedule
         self._without = without
-        self._calm = False
-        self._runner: Runner | None = None
-        self._world: SimulatedWorld
-        self._down_since: dict[str, float] = {}
-        self._unwanted_since: dict[int, float] = {}
-        self._tokens = 0
+        self._core = core
+        self._lives = 0
 
     # --- the two phases ------------------------------------------------------------------------------
 
-    def play(self, seconds: float) -> None:
-        self._start_agent()
-        while self.machine.time < seconds:
-            self._run(self.random.expovariate(1 / 8))
-            self.random.choice(_DEEDS)(self)
-        self._calm = True
-        self.machine.note("accidents stop")
-        self.machine.disk.full = False
-        self._world.steps_left = None
-        if self._runner is None:
-            self._start_agent()
-        # Time for the longest back-off, a healthy run after it, and everything that follows from both.
-        self._run(self.timings.backoff_limit * 3)
-        running = sorted(p.fingerprint for p in self.machine.processes.values() if not p.stranger)
-        if running != sorted(fingerprint(spec) for spec in self.wanted.values()):
-            raise Breach("after accidents stopped, what runs is not what is wanted")
+    def play(self) -> None:
+        for deed in self._schedule.deeds:
+            self.run_until(deed.at)
+            self.machine.note("deed", "deed", deed.words)
+            deeds.DOERS[deed.verb](self, deed)
+            self._check()
+        self._calm_down()
+        self._check_converged()
 
-    def _run(self, seconds: float) -> None:
-        until = self.machine.time + seconds
-        while self._guarded(lambda: self.machine.step(until)):
+    def run_until(self, time: float) -> None:
+        """Let everything happen that is due, and look after the rules."""
+        while self.machine.step(time):
             self._check()
         self._check()
 
-    def _guarded(self, action: object) -> bool:
-        """Do something in which the agent may die."""
-        assert callable(action)
-        try:
-            return bool(action())
-        except AgentKilled:
-            self._agent_dies()
-            return True
-
-    # --- what must hold ------------------------------------------------------------------------------
+    def _calm_down(self) -> None:
+        """Accidents stop; time passes for the longest back-off, a healthy run, and what follows from both."""
+        machine = self.machine
+        machine.note("deed", "deed", "accidents stop")
+        machine.calm = True
+        machine.disk.full = False
+        for process in [p for p in machine.processes.values() if not p.ours]:
+            machine.end(process, "ends", code=0)
+        for agent in self.agents:
+            agent.kernel.calls_left = None
+        self.files = {service: definition for service, definition in self.files.items() if definition.program}
+        if not self.agents:
+            self.start_agent()
+        self.run_until(machine.time + TIMINGS.backoff_limit * 3)
 
     def _check(self) -> None:
-        machine, now = self.machine, self.machine.time
-        live = Counter(p.proxy_id for p in machine.processes.values() if not p.stranger)
-        for proxy_id, count in live.items():
-            if count > 1:
-                raise Breach(f"{proxy_id} has {count} live processes")
-        if self._runner is None:
-            self._down_since.clear()
-            self._unwanted_since.clear()
-            return
-        for proxy_id in self.wanted:
-            since = self._down_since.setdefault(proxy_id, now)
-            if proxy_id in live:
-                del self._down_since[proxy_id]
-            elif now - since > self.timings.backoff_limit + SLACK:
-                raise Breach(f"{proxy_id} is wanted, and down for {now - since:.0f} s")
-        unwanted = {
-            p.pid for p in machine.processes.values() if not p.stranger and p.proxy_id not in self.wanted
+        for process in self.machine.processes.values():
+            if process.ours and process.leader and not process.zombie:
+                self.last[process.name] = process
+        self.watchman.check(self.agents, self.wanted())
+
+    def wanted(self) -> dict[str, tuple[str, ...]]:
+        """The command of each proxy that was promised, by its id."""
+        return {
+            f"{service}-proxy": command_of(accepted.program)
+            for service, accepted in self.accepted.items()
+            if accepted.program and service not in self.held
         }
-        self._unwanted_since = {pid: self._unwanted_since.get(pid, now) for pid in unwanted}
-        for pid, since in self._unwanted_since.items():
-            if now - since > self.timings.stop_grace + SLACK:
-                raise Breach(f"process {pid} is unwanted, and alive for {now - since:.0f} s")
 
     # --- the agent -----------------------------------------------------------------------------------
 
-    def _start_agent(self) -> None:
-        self.machine.note("an agent starts")
-        self._runner = runner = Runner(
-            Supervisor(timings=self.timings), world=self._make_world, on_change=self._heard
-        )
+    def start_agent(self) -> None:
+        """Start one, whether or not one runs; it may refuse, or die while it starts."""
+        self._lives += 1
+        name = f"agent {self._lives}"
+        kernel = SimulatedKernel(self.machine, name, on_death=lambda: self._dead(kernel))
+        take_away(self._without, kernel, kernel.files)
+        agent = SimulatedAgent(kernel, dev=self.dev, core=self._core(), on_change=self._heard)
+        self.machine.note(name, "begin", "starts")
+        for service in set(IN_FILES) - self.files.keys():
+            # Its files go as soon as an agent starts without it, even if that agent then does not get far.
+            self.granted.pop(service, None)
+        self._check_snapshot()
 
         def begin() -> None:
-            runner.remember()
-            for spec in self.wanted.values():
-                runner.feed(ev.Defined(spec=spec))
-            runner.feed(ev.Settled())
+            try:
+                agent.start(self.files.values())
+            except (KeeperError, PortsExhausted) as error:
+                kernel.die(f"does not start: {error}")
+                return
+            self.agents.append(agent)
+            self.held.clear()
+            self._compare(agent)
+            self._check_outdated(agent)
+            self.watchman.succeed(self.wanted())
 
-        self._guarded(begin)
+        kernel.run(begin)
+        self._tell_proxies()
 
-    def _make_world(self, post: object) -> SimulatedWorld:
-        assert callable(post)
-        self._world = SimulatedWorld(self.machine, post, habits=self._habits, without=self._without)
-        return self._world
+    def _tell_proxies(self) -> None:
+        """Proxies hear at once what their agent has for them."""
+        for process in list(self.machine.processes.values()):
+            if process.ours and process.leader:
+                self.machine.after(0.02, partial(self.machine.listen, process))
 
-    def _habits(self) -> Habits:
-        return Habits(start_fails=0.0, crashes=0.0) if self._calm else Habits()
+    def with_agent(self, action: Callable[[SimulatedAgent], None]) -> None:
+        """Have the agent do something, if one is up; one that is stalled does it when it wakes."""
+        if not self.agents:
+            return
+        agent = self.agents[0]
+        wait = agent.kernel.stalled_until - self.machine.time
+        if wait > 0:
+            self.machine.after(wait, lambda: agent.kernel.run(lambda: action(agent)))
+        else:
+            agent.kernel.run(lambda: action(agent))
+
+    def ask(self, services: Iterable[str], request: Callable[[SimulatedAgent], None]) -> None:
+        """A request of an operator: once it is answered, what the agent has then is what it has promised."""
+
+        def answered(agent: SimulatedAgent) -> None:
+            self.doubtful.update(services)
+            self.refused.difference_update(services)
+            try:
+                request(agent)
+                self.doubtful.difference_update(services)
+            except (KeeperError, PortsExhausted) as error:
+                self.machine.note(agent.kernel.name, "note", f"answers: {error}")
+                self.refused.update(services)
+            for service in services:
+                self.promise(agent, service)
+
+        self.with_agent(answered)
+        self._tell_proxies()
+
+    def promise(self, agent: SimulatedAgent, service: str) -> None:
+        """Take down what the agent has of a service: it must not lose it any more."""
+        shown, granted = agent.shown(service), agent.granted(service)
+        before = self.accepted.get(service)
+        if shown is None:
+            self.accepted.pop(service, None)
+        else:
+            self.accepted[service] = shown
+        if granted is None:
+            self.granted.pop(service, None)
+        else:
+            self._check_port(service, granted, shown)
+            self.granted[service] = granted
+        if shown is None or before is None or shown.program != before.program:
+            self.held.discard(service)
+        if shown != before:
+            self.watchman.redefined(f"{service}-proxy")
+
+    def _dead(self, kernel: SimulatedKernel) -> None:
+        self.agents = [agent for agent in self.agents if agent.kernel is not kernel]
+        if self.dev:
+            self.accepted.clear()
+            self.granted.clear()
 
     def _heard(self, proxy_id: str, status: ProxyStatus | None) -> None:
-        if status is not None and status.state is ProxyState.STARTING:
-            self._down_since.pop(proxy_id, None)  # each attempt has a patience of its own
-        if status is None or status.state in (ProxyState.BACKOFF, ProxyState.KILLING):
-            self.machine.note(f"{proxy_id} is {'forgotten' if status is None else status.state}")
+        self.watchman.heard(proxy_id, status)
+        text = "is forgotten" if status is None else f"is {status.state}: {status.reason or 'first start'}"
+        self.machine.note(proxy_id, "note", text)
 
-    def _agent_dies(self) -> None:
-        self.machine.note("the agent dies")
-        self.faults += 1
-        self._world.detach()
-        self._runner = None
+    def _port_of(self, proxy_id: str) -> int | None:
+        return self.agents[0].port_of(proxy_id) if self.agents else None
 
-    # --- deeds and accidents -------------------------------------------------------------------------
+    # --- what must hold when an agent starts, answers, and in the end --------------------------------
 
-    def define(self) -> None:
-        """The operator adds a service, or changes one that is there; what is accepted is durable at once."""
-        proxy_id = self.random.choice(_IDS)
-        old = self.wanted.get(proxy_id)
-        if old is None:
-            self._tokens += 1
-        token = old.token if old else f"token-{self._tokens}"
-        spec = ProxySpec(proxy_id=proxy_id, token=token, command=(f"/bin/proxy-{self.random.randrange(3)}",))
-        self.machine.note(f"{proxy_id} is defined: {spec.command[0]}")
-        self.wanted[proxy_id] = spec
-        self._tell(ev.Defined(spec=spec))
-
-    def remove(self) -> None:
-        if self.wanted:
-            proxy_id = self.random.choice(sorted(self.wanted))
-            self.machine.note(f"{proxy_id} is removed")
-            del self.wanted[proxy_id]
-            self._tell(ev.Removed(proxy_id=proxy_id))
-
-    def _tell(self, event: ev.Event) -> None:
-        runner = self._runner
-        if runner is not None:
-            self._guarded(lambda: runner.feed(event))
-
-    def crash_a_proxy(self) -> None:
-        proxies = [p for p in self.machine.processes.values() if not p.stranger]
-        if proxies:
-            self.faults += 1
-            victim = self.random.choice(proxies)
-            self._guarded(lambda: self.machine.end(victim, "crashed"))
-
-    def kill_the_agent(self) -> None:
-        """At once, or in the middle of something soon."""
-        if self._runner is None:
+    def _check_snapshot(self) -> None:
+        content = self.read(SNAPSHOT)
+        if content is None or content in self.spoilt:
             return
-        if self.random.random() < 0.5:
-            self._agent_dies()
-        else:
-            self._world.steps_left = self.random.randrange(12)
+        try:
+            snapshot.decode(content.decode())
+        except ValueError as error:
+            raise Breach("snapshot", f"the snapshot cannot be read: {error}") from None
 
-    def start_the_agent(self) -> None:
-        if self._runner is None:
-            self._start_agent()
+    def _compare(self, agent: SimulatedAgent) -> None:
+        """What an agent starts with is what was acknowledged before."""
+        for service in SERVICES:
+            shown, granted = agent.shown(service), agent.granted(service)
+            promised = self.files.get(service) if service in IN_FILES else self.accepted.get(service)
+            if service not in self.doubtful and not self.dev:
+                if shown != promised:
+                    raise Breach("lost", f"{service} was {promised}, after a restart it is {shown}")
+                before = self.granted.get(service)
+                if granted is not None and before is not None and granted != before:
+                    fixed = promised is not None and promised.port
+                    if not fixed or granted.token != before.token:
+                        raise Breach("lost", f"{service} had {before}, after a restart it has {granted}")
+            elif service in self.doubtful and granted is not None:
+                # A request that was never answered may have got this port before somebody else took it.
+                self.granted[service] = granted
+            self.doubtful.discard(service)
+            self.promise(agent, service)
 
-    def reboot(self) -> None:
-        self.faults += 1
-        if self._runner is not None:
-            self._agent_dies()
-        self.machine.reboot()
-        # A boot is much like the last one: the same few pids, in the same first moments.
-        self._add_strangers(self.random.randrange(20))
-        if self.random.random() < 0.5:
-            self._start_agent()
-
-    def lose_the_snapshot(self) -> None:
-        if self._runner is None:
-            self.faults += 1
-            self.machine.note("the snapshot is lost")
-            self.machine.disk.remove(SNAPSHOT)
-
-    def strangers_come_and_go(self) -> None:
-        strangers = [p for p in self.machine.processes.values() if p.stranger]
-        for process in strangers:
-            if self.random.random() < 0.5:
-                self.machine.end(process, "ended")
-        self._add_strangers(self.random.randrange(20))
-
-    def _add_strangers(self, count: int) -> None:
-        for _ in range(count):
-            if len(self.machine.processes) < 30:
-                # Some are proxies too, of another agent on the same machine.
-                proxy_id, agent_id = self.random.choice((("", ""), (_IDS[0], "another-agent")))
-                self.machine.spawn(
-                    SimulatedProcess(pid=0, start_time=0, proxy_id=proxy_id, agent_id=agent_id)
+    def _check_port(self, service: str, granted: Granted, shown: Definition | None) -> None:
+        before = self.granted.get(service)
+        if (before is not None and before.port == granted.port) or (shown is not None and shown.port):
+            return
+        for other, theirs in self.granted.items():
+            if other != service and theirs.port == granted.port:
+                raise Breach("port", f"port {granted.port} was handed out to {other} and to {service}")
+        for process in self.machine.listeners(granted.port):
+            if process.name != f"{service}-proxy":
+                raise Breach(
+                    "port", f"port {granted.port} was handed out to {service}, {process.lane} listens on it"
                 )
 
-    def fill_or_free_the_disk(self) -> None:
-        self.faults += 1
-        self.machine.disk.full = not self.machine.disk.full
-        self.machine.note(f"the disk is {'full' if self.machine.disk.full else 'free again'}")
+    def _check_outdated(self, agent: SimulatedAgent) -> None:
+        adopted = (self.machine.processes.get(pid) for pid in agent.running())
+        own = (
+            process for process in adopted if process is not None and process.command[:1] == (OWN_PROGRAM,)
+        )
+        outdated = {process.name for process in own if process.arguments[0] != agent.kernel.executable}
+        if agent.outdated() != outdated:
+            raise Breach("outdated", f"outdated are {outdated or 'none'}, the agent says {agent.outdated()}")
+
+    def _check_converged(self) -> None:
+        running = {p.name: p for p in self.machine.processes.values() if p.ours and p.leader and not p.zombie}
+        shall = self.wanted()
+        commands = {name: process.command for name, process in running.items()}
+        if commands != shall:
+            raise Breach("diverged", f"{_told(commands)} runs, {_told(shall)} is wanted")
+        for name, process in running.items():
+            granted = self.granted[name.removesuffix("-proxy")]
+            if process.port != granted.port:
+                raise Breach("diverged", f"{process.lane} listens on {process.port}, not on {granted.port}")
+        if self.dev:
+            return
+        pids = {name: process.pid for name, process in running.items()}
+        content = self.read(SNAPSHOT)
+        stored = {}
+        if content is not None and content not in self.spoilt:
+            found = snapshot.decode(content.decode())
+            known = found.memories if found.boot_id == f"boot-{self.machine.boots}" else ()
+            stored = {memory.proxy_id: memory.process.pid for memory in known if memory.process is not None}
+        if stored != pids and content not in self.spoilt:
+            raise Breach("diverged", f"the snapshot has {stored}, running is {pids}")
+        noted = {
+            path.name.removesuffix(".pid"): int(self.read(path) or b"0")
+            for path in (self.machine.disk.names(PIDS) if pids else ())
+            if path.name.endswith(".pid")
+        }
+        if {name: noted.get(name) for name in pids} != pids or noted.keys() - pids.keys():
+            raise Breach("diverged", f"the pid files have {noted}, running is {pids}")
+
+    def read(self, path: Path) -> bytes | None:
+        """A file as it is now; ``None`` if there is none."""
+        try:
+            return self.machine.disk.content(path)
+        except FileNotFoundError:
+            return None
 
 
-_DEEDS = (
-    _Story.define,
-    _Story.define,
-    _Story.define,
-    _Story.remove,
-    _Story.crash_a_proxy,
-    _Story.crash_a_proxy,
-    _Story.kill_the_agent,
-    _Story.start_the_agent,
-    _Story.start_the_agent,
-    _Story.reboot,
-    _Story.lose_the_snapshot,
-    _Story.strangers_come_and_go,
-    _Story.strangers_come_and_go,
-    _Story.fill_or_free_the_disk,
-)
+def _told(commands: dict[str, tuple[str, ...]]) -> str:
+    return ", ".join(f"{name} ({command[0]})" for name, command in sorted(commands.items())) or "nothing"
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """What simulated agents log belongs to nobody's log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,1 +1,0 @@
-"""Benchmarks of the built-in proxy, always against something else in the same run."""

@@ -1,0 +1,170 @@
+"""What is stored of proxies, with which permissions, and how it is read again."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from reference.agent.folder import PersistenceError
+from reference.agent.persistence import DataDirectory, Memory
+from reference.files import LinuxFiles
+from reference.supervisor import real, snapshot
+from reference.supervisor.real import RealWorld
+from tests.faulty import fault
+
+
+@fault("token/secret/02")
+def writes_for_everybody() -> None:
+    """Writes what it keeps with mode 0644."""
+    honest = LinuxFiles.create
+
+    def create(self: LinuxFiles, path: Path) -> int:
+        descriptor = honest(self, path)
+        os.fchmod(descriptor, 0o644)
+        return descriptor
+
+    LinuxFiles.create = create  # type: ignore[method-assign]
+
+
+@fault("logs/mode/01")
+def logs_for_everybody() -> None:
+    """Makes the logs of proxies with mode 0644."""
+    honest = LinuxFiles.append
+
+    def append(self: LinuxFiles, path: Path) -> int:
+        descriptor = honest(self, path)
+        os.fchmod(descriptor, 0o644)
+        return descriptor
+
+    LinuxFiles.append = append  # type: ignore[method-assign]
+
+
+@fault("logs/append/01")
+def empties_logs_on_restart() -> None:
+    """Empties the logs of a proxy each time when it starts it."""
+    honest = RealWorld._open_logs
+
+    def open_logs(self: RealWorld, proxy_id: str) -> tuple[int, int] | None:
+        found = honest(self, proxy_id)
+        for descriptor in found or ():
+            os.ftruncate(descriptor, 0)
+        return found
+
+    RealWorld._open_logs = open_logs  # type: ignore[method-assign]
+
+
+@fault("persistence/definition/01")
+def forgets_registered_proxies() -> None:
+    """Restores services that were registered over HTTP without their managed proxies."""
+    honest = DataDirectory.load
+
+    def load(self: DataDirectory) -> Memory:
+        memory = honest(self)
+        return replace(memory, definitions=tuple(replace(each, proxy=None) for each in memory.definitions))
+
+    DataDirectory.load = load  # type: ignore[method-assign]
+
+
+@fault(
+    "persistence/location/01",
+    "persistence/pidfile/01",
+    "persistence/pidfile/02",
+    "persistence/pidfile/03",
+    "stopping/deregister/03",
+)
+def keeps_pids_elsewhere() -> None:
+    """Keeps pid files in the data directory itself, not below its proxy subdirectory."""
+
+    def path(root: Path, proxy_id: str) -> Path:
+        return root.parent / "pids" / f"{real.file_name(proxy_id)}.pid"
+
+    RealWorld._pid_path = staticmethod(path)  # type: ignore[method-assign]
+
+
+@fault("persistence/pidfile/02")
+def writes_the_first_pid_only() -> None:
+    """Writes the pid of a proxy when there is no pid file yet, and leaves it alone when there is."""
+    honest = RealWorld._write_pid_file
+
+    def write(self: RealWorld, command: Any) -> None:
+        if self._root is None or not self._pid_path(self._root, command.proxy_id).exists():
+            honest(self, command)
+
+    RealWorld._write_pid_file = write  # type: ignore[method-assign]
+    RealWorld._remove_pid_file = _remove_later  # type: ignore[method-assign]
+
+
+def _remove_later(self: RealWorld, command: Any) -> None:
+    """As the honest one does, which the first pid outlives until its proxy is forgotten."""
+    if self._root is not None:
+        self._pid_path(self._root, command.proxy_id).unlink(missing_ok=True)
+
+
+@fault(
+    "persistence/snapshot/01", "persistence/snapshot/02", "persistence/snapshot/03", "persistence/snapshot/04"
+)
+def ends_over_a_bad_snapshot() -> None:
+    """Does not start with a record of running proxies that it cannot read."""
+    honest = snapshot.decode
+
+    def decode(text: str) -> snapshot.Snapshot:
+        try:
+            return honest(text)
+        except snapshot.SnapshotError as error:
+            raise SystemExit(f"unusable snapshot: {error}") from error
+
+    snapshot.decode = decode
+
+
+@fault("removal/cleanup/01")
+def cannot_live_without_its_folder() -> None:
+    """Ends when somebody removes the proxy subdirectory of its data directory."""
+    honest = RealWorld.__init__
+
+    def watching(self: RealWorld, *arguments: Any, **rest: Any) -> None:
+        honest(self, *arguments, **rest)
+        root = self._root
+
+        def watch() -> None:
+            there = False
+            while root is not None and (not there or root.exists()):
+                there = there or root.exists()
+                time.sleep(0.05)
+            if root is not None:
+                os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    RealWorld.__init__ = watching  # type: ignore[method-assign,assignment]
+
+
+@fault("removal/cleanup/02")
+def does_not_start_without_its_folder() -> None:
+    """Does not start with a data directory that has been used and has no proxy subdirectory any more."""
+    honest = DataDirectory.open
+
+    def open_(self: DataDirectory) -> None:
+        if (self._path / "node-id").exists() and not (self._path / "proxy").exists():
+            raise PersistenceError("the data directory is damaged")
+        honest(self)
+
+    DataDirectory.open = open_  # type: ignore[method-assign]
+
+
+@fault("dev/logs/01")
+def logs_without_a_data_directory() -> None:
+    """Writes the output of proxies into its working directory where it has no data directory."""
+    honest = RealWorld._open_logs
+
+    def open_logs(self: RealWorld, proxy_id: str) -> tuple[int, int] | None:
+        if self._data_dir is not None:
+            return honest(self, proxy_id)
+        files = self._kernel.files
+        return files.append(Path(f"{proxy_id}-stdout.log")), files.append(Path(f"{proxy_id}-stderr.log"))
+
+    RealWorld._open_logs = open_logs  # type: ignore[method-assign]

@@ -1,0 +1,128 @@
+"""The built-in proxy: connections and what they carry."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import reference.proxy.sinks as sinks
+from reference.proxy import authorize, inbound
+from reference.proxy.log import Log
+from reference.proxy.loop import Loop
+from reference.proxy.relay import Relay
+from reference.proxy.resolver import ServiceResolver
+from reference.proxy.service import Service
+from reference.proxy.traffic import Traffic
+from reference.proxy.watch import Watch
+from tests.faulty import fault
+
+
+@fault("proxy/away/01", "proxy/away/02", in_proxy=True)
+def hangs_on_its_agent() -> None:
+    """Its proxies refuse everybody while they cannot ask their agent, and cut all connections when it goes."""
+    honest = Watch._get
+
+    def ending(self: Watch, cursor: str) -> Any:
+        try:
+            return honest(self, cursor)
+        except authorize.Unreachable as problem:
+            if "refused" in str(problem):
+                os._exit(1)
+            raise
+
+    Watch._get = ending  # type: ignore[method-assign]
+
+
+@fault("proxy/drain/01", "proxy/limit/01", "proxy/metrics/01", "proxy/probe/01", in_proxy=True)
+def is_rude_to_connections() -> None:
+    """Its proxies end at once with SIGTERM, ignore their limit, complain about probes, and tell no metrics."""
+    admit = Traffic.admit
+
+    def everybody(self: Traffic, *arguments: Any, limit: int = 0, **more: Any) -> Any:
+        return admit(self, *arguments, limit=0, **more)
+
+    def at_once(self: Service, then: Any) -> None:
+        self.close()
+        then()
+
+    def loudly(self: Log, text: str) -> None:
+        if "ended without a word" in text:
+            self.err(text)
+
+    Traffic.admit = everybody  # type: ignore[method-assign]
+    Service.drain = at_once  # type: ignore[method-assign]
+    Log.debug = loudly  # type: ignore[method-assign]
+    sinks.Reporter._send = lambda self: None  # type: ignore[method-assign]
+
+
+@fault("proxy/discovery/01", in_proxy=True)
+def tries_one_instance() -> None:
+    """Its proxies try one instance of a destination, chosen at random, and no other."""
+    honest = ServiceResolver.candidates
+
+    async def one(self: ServiceResolver, loop: Any) -> Any:
+        return (await honest(self, loop))[:1]
+
+    ServiceResolver.candidates = one  # type: ignore[method-assign]
+
+
+@fault("throughput/rate/01", in_proxy=True)
+def carries_streams_at_a_walking_pace() -> None:
+    """Its proxies rest after each large piece of a stream."""
+    honest = Relay._proceed
+
+    def slowly(self: Relay, *arguments: Any) -> None:
+        time.sleep(0.05)
+        honest(self, *arguments)
+
+    Relay._proceed = slowly  # type: ignore[method-assign]
+
+
+@fault("throughput/latency/01", in_proxy=True)
+def dawdles_over_messages() -> None:
+    """Its proxies let each message of a conversation wait for some milliseconds."""
+    conversation = 1 << 20  # what has carried more is a stream
+    for name in ("_on_plain", "_on_tls"):
+        honest = getattr(Relay, name)
+
+        def waits(self: Relay, events: int, honest: Callable[[Relay, int], None] = honest) -> None:
+            if self.outward.moved + self.inward.moved < conversation:
+                time.sleep(0.005)
+            honest(self, events)
+
+        setattr(Relay, name, waits)
+
+
+@fault("proxy/traffic/04", in_proxy=True)
+def mangles_lone_bytes() -> None:
+    """Its proxies change a byte that comes alone after others."""
+    honest = Relay.__init__
+
+    def init(self: Relay, loop: Loop, **more: Any) -> None:
+        honest(self, loop, **more)
+        receive = self._receive
+
+        def mangled(buffer: memoryview) -> int:
+            filled = receive(buffer)
+            if filled == 1 and self.outward.moved:
+                buffer[0] ^= 0xFF
+            return filled
+
+        self._receive = mangled  # type: ignore[assignment]
+
+    Relay.__init__ = init  # type: ignore[method-assign,assignment]
+
+
+@fault("proxy/listener/08", in_proxy=True)
+def dies_of_strange_records() -> None:
+    """Its proxies end when somebody greets them with data instead of a hello."""
+    honest = inbound.accept
+
+    def accept(tls: Any, plain: Any, *, hello: bytes) -> Any:
+        if hello.startswith(b"\x17"):
+            os._exit(1)
+        return honest(tls, plain, hello=hello)
+
+    inbound.accept = accept  # type: ignore[attr-defined]
