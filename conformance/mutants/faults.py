@@ -27,12 +27,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     ``command`` is its command line; with ``one_file`` the first word of it is all of the program, and can be copied.
     ``equivalent`` is the reason why no check can tell it from an honest agent, for one that breaks nothing.
+    ``disturbs`` is what it breaks at times, as chance has it: neither outcome is wrong, and none is asked for.
     """
 
     name: str
     lie: str
     command: tuple[str, ...]
     breaks: frozenset[str] = frozenset()
+    disturbs: frozenset[str] = frozenset()
     one_file: bool = False
     equivalent: str = ""
 
@@ -78,6 +80,12 @@ def problems(catalogue: Catalogue, requirements: Iterable[str]) -> Iterator[str]
         if bool(fault.breaks) is bool(fault.equivalent):
             yield f"{fault.name} needs either what it breaks, or the reason why it is equivalent to an honest agent"
         yield from (f"{fault.name} breaks {entry}, which is no requirement" for entry in fault.breaks - known)
+        yield from (
+            f"{fault.name} disturbs {entry}, which is no requirement" for entry in fault.disturbs - known
+        )
+        yield from (
+            f"{fault.name} disturbs {entry}, which it breaks" for entry in fault.disturbs & fault.breaks
+        )
     for entry, reason in catalogue.exempt.items():
         if entry not in known:
             yield f"{entry} is exempt, and no requirement"
@@ -94,7 +102,7 @@ def judged_by(fault: Fault, checked: Iterable[str], *, near: int, far: int) -> t
     requirements are added.
     """
     behaviours = {_behaviour(entry) for entry in fault.breaks}
-    others = sorted(set(checked) - fault.breaks, key=lambda entry: _lot(fault, entry))
+    others = sorted(set(checked) - fault.breaks - fault.disturbs, key=lambda entry: _lot(fault, entry))
     neighbours = [entry for entry in others if _behaviour(entry) in behaviours]
     strangers = [entry for entry in others if _behaviour(entry) not in behaviours]
     return tuple(sorted({*fault.breaks, *neighbours[:near], *strangers[:far]}))

@@ -9,8 +9,8 @@
 ``extra``             the checks failed although the fault is not said to break the requirement
 ====================  =========================================================================================
 
-What did not come out as it must is asked once more. A survivor survives twice; what came out well at the second time
-is *unsteady*, and named: the check sees the fault, but not each time.
+What did not come out as it must is asked once more, with little else going on. A survivor survives twice; what came out
+well at the second time is *unsteady*, and named: the check sees the fault, but not each time.
 
 :class:`Matrix` is what ``mutants.json`` holds. What follows from its cells is computed.
 """

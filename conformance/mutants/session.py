@@ -28,6 +28,8 @@ from conformance.targets.target import ALL_FEATURES
 
 #: What has not happened in its budget is a failure: whether it is late or never does not matter here.
 _PATIENCE = 1.0
+#: What is asked once more has less beside it that could disturb it.
+_SECOND_WORKERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +58,13 @@ def run(plan: MutantsPlan, announce: Callable[[Row], None]) -> Matrix:
     shutil.rmtree(plan.folder / "history", ignore_errors=True)
 
     first = _Gathered(plan, wanted, lambda row: announce(row) if row.good else None)
-    interrupted = _meet(plan, wanted, first)
+    interrupted = _meet(plan, wanted, first, plan.workers)
     rows = {fault.name: first.row(fault.name) for fault in plan.chosen}
     broken = [*first.broken]
     doubtful = {name: row.doubtful for name, row in rows.items() if row.doubtful}
     if doubtful and not interrupted:
         second = _Gathered(plan, doubtful, lambda row: announce(rows[row.fault].asked_again(row)))
-        interrupted = _meet(plan, doubtful, second)
+        interrupted = _meet(plan, doubtful, second, min(plan.workers, _SECOND_WORKERS))
         rows |= {name: rows[name].asked_again(second.row(name)) for name in doubtful}
         broken += second.broken
     return Matrix(
@@ -76,7 +78,7 @@ def run(plan: MutantsPlan, announce: Callable[[Row], None]) -> Matrix:
     )
 
 
-def _meet(plan: MutantsPlan, wanted: Mapping[str, Sequence[str]], gathered: _Gathered) -> bool:
+def _meet(plan: MutantsPlan, wanted: Mapping[str, Sequence[str]], gathered: _Gathered, workers: int) -> bool:
     """Let faulty agents meet the checks of the requirements wanted of them. Whether it was interrupted."""
     met = {entry for entries in wanted.values() for entry in entries}
     chosen = [fault for fault in plan.chosen if fault.name in wanted]
@@ -94,7 +96,7 @@ def _meet(plan: MutantsPlan, wanted: Mapping[str, Sequence[str]], gathered: _Gat
             history=str(history),
         ),
         [check for check in plan.checks if check.requirement in met],
-        workers=min(plan.workers, sum(map(len, wanted.values()))),
+        workers=min(workers, sum(map(len, wanted.values()))),
         collector=gathered,
         arguments=("-p", "conformance.mutants.hooks", f"{OPTION}={_meetings(chosen, wanted).encode()}"),
     )

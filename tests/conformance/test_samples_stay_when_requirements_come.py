@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from conformance.mutants.faults import Fault, judged_by
@@ -21,6 +22,12 @@ def test_samples_are_drawn_from_the_same_behaviours_and_from_others(near: int, f
 
 def test_what_a_fault_breaks_is_always_asked() -> None:
     assert FAULT.breaks == set(judged_by(FAULT, CHECKED, near=0, far=0))
+
+
+def test_what_a_fault_disturbs_is_never_asked() -> None:
+    disturbs = frozenset({"a/x/02", "b/y/03"})
+    chosen = judged_by(msgspec.structs.replace(FAULT, disturbs=disturbs), CHECKED, near=50, far=50)
+    assert set(CHECKED) - set(chosen) == disturbs
 
 
 def test_a_new_requirement_joins_the_samples_or_leaves_them_as_they_were() -> None:

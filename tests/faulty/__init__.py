@@ -8,7 +8,7 @@ the lie breaks. Functions are grouped in modules by what they lie about; ``modul
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,15 @@ _HERE = Path(__file__).parent
 class Fault:
     """One lie.
 
-    ``in_proxy`` means that the agent is honest, and its built-in proxy is not; ``upgraded`` that the lie comes to light
-    when the agent's program is replaced or moved, ``in_container`` that it takes a container to see it.
+    ``disturbs`` is what it breaks at times, as chance has it. ``in_proxy`` means that the agent is honest, and its
+    built-in proxy is not; ``upgraded`` that the lie comes to light when the agent's program is replaced or moved,
+    ``in_container`` that it takes a container to see it.
     """
 
     name: str
     lie: str
     breaks: frozenset[str]
+    disturbs: frozenset[str]
     in_proxy: bool
     upgraded: bool
     in_container: bool
@@ -36,7 +38,11 @@ _FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    *breaks: str, in_proxy: bool = False, upgraded: bool = False, in_container: bool = False
+    *breaks: str,
+    disturbs: Collection[str] = (),
+    in_proxy: bool = False,
+    upgraded: bool = False,
+    in_container: bool = False,
 ) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Mark a function that patches the reference; its docstring is one sentence on one line: how it lies."""
 
@@ -50,6 +56,7 @@ def fault(
             name=name,
             lie=lie,
             breaks=frozenset(breaks),
+            disturbs=frozenset(disturbs),
             in_proxy=in_proxy,
             upgraded=upgraded,
             in_container=in_container,

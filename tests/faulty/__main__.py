@@ -41,6 +41,7 @@ def _list(folder: Path) -> int:
             "name": fault.name,
             "lie": fault.lie,
             "breaks": sorted(fault.breaks),
+            "disturbs": sorted(fault.disturbs),
             "command": [*_program(fault, folder), "agent"],
             "one_file": fault.upgraded,
         }

@@ -24,7 +24,7 @@ from tests.faulty import fault
 from tests.faulty._seams import handles, timed
 
 
-@fault("lifecycle/start/01")
+@fault("lifecycle/start/01", disturbs=("ports/listener/01",))
 def tries_commands_out() -> None:
     """Runs the first command of each proxy twice: once to see whether it works, and once in earnest."""
     honest = Linux.launch
