@@ -61,12 +61,11 @@ from reference.catalog.watch import Watch
 from reference.config.load import LoadResult
 from reference.dns import server as dns_server
 from reference.http.app import create_app
-from reference.http.backend import Backend, Mesh
+from reference.http.backend import Backend
 from reference.http.metrics import counters, gauges
-from reference.mesh.authority import Authority
 from reference.mesh.authority_config import ConfigurationRefused
 from reference.mesh.intentions_register import IntentionRegister
-from reference.mesh.leaf import LeafCache
+from reference.mesh.mesh import Mesh
 from reference.mesh.storage import ForgetfulStorage, SqliteStorage
 from reference.query.execution import Executor
 from reference.query.register import QueryRegister
@@ -374,20 +373,18 @@ class Agent:
 
     def _mesh(self) -> Mesh:
         config, directory = self._config, self._mesh_dir()
+        mesh = Mesh(
+            ForgetfulStorage() if directory is None else SqliteStorage(directory / "authority.sqlite3"),
+            datacenter=config.datacenter,
+            index=self._index,
+            watch=self._watch,
+            wanted=config.authority,
+        )
         try:
-            authority = Authority.open(
-                ForgetfulStorage() if directory is None else SqliteStorage(directory / "authority.sqlite3"),
-                datacenter=config.datacenter,
-                index=self._index,
-                wanted=config.authority,
-            )
+            mesh.prepare()
         except ConfigurationRefused as error:
             raise StartError(f"connect.ca_config.{error.option}: {error}") from error
-        return Mesh(
-            authority=authority,
-            leaves=LeafCache(authority, index=self._index, watch=self._watch),
-            watch=self._watch,
-        )
+        return mesh
 
     def _stores(self, claims: contextlib.ExitStack) -> Stores:
         directory = self._mesh_dir()

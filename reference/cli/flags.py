@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -47,8 +46,7 @@ def boolean(raw: str) -> bool:
 _EXPECTED: Mapping[Callable[[str], Any], str] = {integer: "a whole number", boolean: "true or false"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flag:
+class Flag(NamedTuple):
     """One flag: its name without dashes, what it says in the help, and how its value is read."""
 
     name: str
@@ -57,8 +55,7 @@ class Flag:
     repeatable: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What was given: ``(name, value)`` in the order of the command line, and the arguments after the flags."""
 
     given: tuple[tuple[str, Any], ...]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from reference.access.authorizer import Level, Resource
 from reference.http import wire
-from reference.http.backend import ROOTS, Mesh
 from reference.http.exchange import REFUSED, Answer, ApiError, Call
 from reference.http.reading import query_headers
 from reference.mesh.authority_config import PROVIDER, ConfigurationRefused, parse
+from reference.mesh.mesh import ROOTS, Mesh
 
 
 async def agent_roots(call: Call) -> Answer:

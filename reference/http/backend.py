@@ -18,33 +18,10 @@ from reference.catalog.register import CatalogRegister
 from reference.catalog.store import Catalog
 from reference.catalog.watch import Watch
 from reference.config.model import AgentConfig
-from reference.mesh.authority import Authority
-from reference.mesh.authority_config import AuthorityConfig
 from reference.mesh.intentions_register import IntentionRegister
-from reference.mesh.leaf import LeafCache
+from reference.mesh.mesh import Mesh
 from reference.query.execution import Executor
 from reference.query.register import QueryRegister
-
-#: What readers of the roots wait for.
-ROOTS = "roots"
-
-
-class Mesh(msgspec.Struct, frozen=True, kw_only=True):
-    """The certificates of the mesh; absent when Connect is not enabled (MP-CA-001)."""
-
-    authority: Authority
-    leaves: LeafCache
-    watch: Watch
-
-    def configure(self, wanted: AuthorityConfig) -> None:
-        """Tell the authority something else; with a new root everybody who waits for roots or leaves hears of it.
-
-        Raises :class:`~reference.mesh.authority_config.ConfigurationRefused` and
-        :class:`~reference.catalog.documents.StorageError`.
-        """
-        if self.authority.configure(wanted):
-            self.leaves.renew_soon()
-            self.watch.notify(ROOTS)
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):

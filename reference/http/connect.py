@@ -19,7 +19,7 @@ from reference.http import wire
 from reference.http.authority import cached, mesh
 from reference.http.exchange import Answer, ApiError, Call
 from reference.mesh.authorize import AuthorizeInputError, authorize
-from reference.mesh.leaf import LeafNameError
+from reference.mesh.mesh import LeafNameError
 
 T = TypeVar("T")
 

@@ -82,7 +82,7 @@ def counters(backend: Backend) -> dict[str, float]:
     return _wanted(
         backend.metrics,
         {
-            "connect.leaf_signed": 0 if backend.mesh is None else backend.mesh.leaves.signed,
+            "connect.leaf_signed": 0 if backend.mesh is None else backend.mesh.signed,
             "proxy.backoff_seconds": tally.backoff_seconds,
             "proxy.failures": tally.failures,
             "proxy.restarts": tally.restarts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Raw, UnsetType
 
@@ -14,8 +14,10 @@ from reference.catalog.model import Check, CheckPlan, Indexed, Node, Service
 from reference.catalog.store import Instance, NodeCheck
 from reference.config.durations import format_duration
 from reference.config.model import Upstream
-from reference.mesh.authority import Root
-from reference.mesh.leaf import Leaf
+
+if TYPE_CHECKING:
+    from reference.mesh.authority import Root
+    from reference.mesh.leaf import Leaf
 
 #: An answer that is there and says "nothing".
 Null = Raw

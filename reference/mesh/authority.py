@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from cryptography import x509
@@ -28,6 +27,7 @@ from reference.mesh.authority_config import (
     parse,
 )
 from reference.mesh.certificates import Issuer
+from reference.mesh.clock import Clock, utc_now
 from reference.mesh.storage import AuthorityStorage, StoredAuthority, StoredRoot
 
 _log = logging.getLogger("connect")
@@ -35,16 +35,9 @@ _log = logging.getLogger("connect")
 #: A cross-signed certificate lives as long as the root that signed it is listed, and a week at least.
 _SHORTEST_CROSS_LIFE = timedelta(days=7)
 
-Clock = Callable[[], datetime]
-
 
 class SigningRefused(ValueError):
     """The authority does not sign this request; the text says why."""
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):

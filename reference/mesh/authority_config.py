@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from reference.config.durations import parse_duration
-from reference.mesh.certificates import Issuer, PrivateKeyError, RootError, SigningKey, read_key, read_root
 from reference.secretive import Secretive
+
+if TYPE_CHECKING:
+    from reference.mesh.certificates import Issuer, SigningKey
 
 PROVIDER = "consul"
 #: What stands for a private key in answers, and for "the same key as before" in what comes back.
@@ -85,12 +88,14 @@ class AuthorityConfig(Secretive, frozen=True, kw_only=True):
         """
         if not self.private_key:
             return None
+        from reference.mesh import certificates  # see reference.mesh.mesh
+
         try:
-            key = read_key(self.private_key)
-            return read_root(self.root_cert, key, now=now) if self.root_cert else key
-        except PrivateKeyError as error:
+            key = certificates.read_key(self.private_key)
+            return certificates.read_root(self.root_cert, key, now=now) if self.root_cert else key
+        except certificates.PrivateKeyError as error:
             raise ConfigurationRefused("private_key", f"error parsing private key: {error}") from None
-        except RootError as error:
+        except certificates.RootError as error:
             raise ConfigurationRefused("root_cert", f"error parsing root cert: {error}") from None
 
 

@@ -10,7 +10,7 @@ import msgspec
 from reference.catalog.documents import Documents, StorageError
 from reference.catalog.index import IndexClock
 from reference.catalog.watch import Watch
-from reference.mesh.authority import Clock, utc_now
+from reference.mesh.clock import Clock, utc_now
 from reference.mesh.intentions import Intention, IntentionError, Intentions, Rule, check_id, describe_problems
 
 #: What readers of intentions wait for.

@@ -19,18 +19,16 @@ from msgspec.structs import replace
 
 from reference.catalog.index import IndexClock
 from reference.catalog.watch import Watch
-from reference.mesh.authority import Authority, Clock, utc_now
+from reference.mesh.authority import Authority
 from reference.mesh.certificates import certificate_pem, key_pem, new_key
+from reference.mesh.clock import Clock, utc_now
+from reference.mesh.mesh import LeafNameError
 from reference.secretive import Secretive
 
 #: While somebody waits, the wall clock is looked at this often (s): it may be set, or the machine may have slept.
 _LONGEST_SLEEP = 60.0
 #: Over how much time renewals after a rotation are spread at most (s).
 _LONGEST_SPREAD = 30.0
-
-
-class LeafNameError(ValueError):
-    """No certificate can be made for this name; the text is the original's."""
 
 
 class Leaf(Secretive, frozen=True, kw_only=True):

@@ -63,6 +63,9 @@ class StoredAuthority(Secretive, frozen=True, kw_only=True):
 class AuthorityStorage(Protocol):
     """Remembers one authority."""
 
+    def exists(self) -> bool:
+        """Whether there may be a remembered authority."""
+
     def load(self) -> StoredAuthority | None:
         """The remembered authority, or None when there is none yet."""
 
@@ -72,6 +75,10 @@ class AuthorityStorage(Protocol):
 
 class ForgetfulStorage:
     """For ``-dev``: each start makes a new authority (MP-CA-013)."""
+
+    def exists(self) -> bool:
+        """Nothing is ever remembered."""
+        return False
 
     def load(self) -> StoredAuthority | None:
         """Nothing is ever remembered."""
@@ -90,9 +97,13 @@ class SqliteStorage:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def exists(self) -> bool:
+        """Whether there is a file, whatever it holds."""
+        return self._path.exists()
+
     def load(self) -> StoredAuthority | None:
         """Read the file; a missing one is None."""
-        if not self._path.exists():
+        if not self.exists():
             return None
         try:
             with closing(durable_connection(self._path)) as connection:

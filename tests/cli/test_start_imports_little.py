@@ -18,6 +18,7 @@ _IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| *([\w.]+)$", re.MULTILINE
 
 #: Packages that wait until somebody needs them, and what that is.
 _NOT_BY_AGENTS = {
+    "cryptography": "the first certificate",
     "dns": "the first DNS query",
     "prometheus_client": "metrics in the form of Prometheus",
     "re2": "a prepared query with a regular expression",
@@ -29,7 +30,6 @@ _NOT_BY_AGENTS = {
 _NOT_BY_PROXIES = {
     **_NOT_BY_AGENTS,
     "asyncio": "the agent",
-    "cryptography": "the agent",
     "msgspec": "the agent",
     "starlette": "the agent",
     "uvicorn": "the agent",

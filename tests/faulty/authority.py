@@ -13,11 +13,11 @@ from cryptography import x509
 from msgspec import structs
 from msgspec.structs import replace
 
-from reference.http.backend import Mesh
 from reference.mesh import authority_config, certificates
 from reference.mesh.authority import Authority
 from reference.mesh.authority_config import AuthorityConfig
 from reference.mesh.certificates import Issuer
+from reference.mesh.mesh import Mesh
 from reference.mesh.storage import SqliteStorage, StoredRoot
 from reference.supervisor import linux
 from tests.faulty import fault
@@ -52,8 +52,8 @@ def believes_anything_about_its_authority() -> None:
             now=authority._clock(),
         )
 
-    authority_config.read_key = quoting
-    authority_config.read_root = any_root  # type: ignore[assignment]
+    certificates.read_key = quoting
+    certificates.read_root = any_root  # type: ignore[assignment]
     authority_config._SHORTEST_LEAF = timedelta(0)
     Authority._issuer_of = always_new  # type: ignore[method-assign]
     AuthorityConfig.pair = property(lambda _: (str(uuid.uuid4()), ""))  # type: ignore[assignment,method-assign]

@@ -29,11 +29,10 @@ from reference.catalog.store import Catalog
 from reference.catalog.watch import Watch
 from reference.config.model import AgentConfig, ServiceDefinition
 from reference.http.app import create_app
-from reference.http.backend import Backend, Mesh
-from reference.mesh.authority import Authority
+from reference.http.backend import Backend
 from reference.mesh.intentions import Intention
 from reference.mesh.intentions_register import IntentionRegister
-from reference.mesh.leaf import LeafCache
+from reference.mesh.mesh import Mesh
 from reference.mesh.storage import ForgetfulStorage
 from reference.query.execution import Executor
 from reference.query.register import QueryRegister
@@ -104,8 +103,6 @@ async def api(
     for definition in definitions:
         state.register(definition, from_file=True)
     state.settle()
-    authority = Authority.open(ForgetfulStorage(), datacenter="dc1", index=index)
-    leaves = LeafCache(authority, index=index, watch=watch)
     register = IntentionRegister(MemoryDocuments(), index=index, watch=watch)
     for intention in intentions:
         register.known.put(intention)
@@ -148,7 +145,7 @@ async def api(
         ),
         index=index,
         watch=watch,
-        mesh=Mesh(authority=authority, leaves=leaves, watch=watch) if connect else None,
+        mesh=Mesh(ForgetfulStorage(), datacenter="dc1", index=index, watch=watch) if connect else None,
         intentions=register,
         queries=queries,
         executor=Executor(queries, catalog, access=access, agent=NODE.name),
