@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 BIG_BUFFER = 1 << 20
-#: What is read from a TLS socket at once.
-RAW_BUFFER = 1 << 16
-#: Room for what a raw buffer has, and for the beginning of a record that came before.
-MODEST_BUFFER = RAW_BUFFER + (1 << 14)
+#: What is read from a TLS socket at once, and encrypted at once: OpenSSL's memory for it stays with the connection.
+PIECE = 1 << 16
+#: The same where connections carry streams: fewer calls are worth the memory there.
+STREAM_PIECE = 1 << 18
+#: Room for a piece, and for the beginning of a record that came before.
+MODEST_BUFFER = PIECE + (1 << 14)
 #: As many directions may be stuck with a big buffer; further ones get modest ones, so that slow readers cost little.
 BIG_BUFFERS = 16
 
@@ -16,12 +18,13 @@ class Buffers:
 
     ``current`` is what a turn reads into. Whoever cannot pass on what it has read in the same turn takes the buffer
     away with :meth:`keep`, and brings it back with :meth:`give`: so an idle connection has none, and a busy one whose
-    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn.
+    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn, and has the size ``piece``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, piece: int = PIECE) -> None:
+        self.piece = piece
         self.current = memoryview(bytearray(BIG_BUFFER))
-        self.raw = memoryview(bytearray(RAW_BUFFER))
+        self.raw = memoryview(bytearray(piece))
         self._spare: memoryview | None = None
         self._big_kept = 0
 

@@ -38,7 +38,7 @@ class Bulk:
         """The loop that carries the fewest streams, for one more; None when there are to be no such loops."""
         with self._lock:
             if len(self._carried) < self._count and all(self._carried.values()):
-                loop = Loop(on_crash=self._on_crash, awake=False)
+                loop = Loop(on_crash=self._on_crash, bulk=True)
                 threading.Thread(target=loop.run, name="bulk", daemon=True).start()
                 self._carried[loop] = 0
             if not self._carried:

@@ -8,13 +8,11 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from reference.proxy.buffers import Buffers
+from reference.proxy.buffers import PIECE, Buffers
 from reference.proxy.tls import RECORD, Tls, reset
 
 #: What comes from a TLS socket and is shorter is taken for one side of a conversation, not for a piece of a stream.
 SMALL = 1_024
-#: As much is encrypted before it is sent.
-PIECE = 1 << 16
 
 
 class PlainEnd:
@@ -65,10 +63,10 @@ class PlainEnd:
 class TlsEnd:
     """The side of the mesh. The methods are those of :class:`PlainEnd`.
 
-    ``broken``: it is here that the connection broke, whether a read, a write or the goodbye found that out first.
+    ``piece``: so much is encrypted before it is sent. ``broken``: it is here that the connection broke, whether a read, a write or the goodbye found that out first.
     """
 
-    __slots__ = ("_goodbye_said", "_on_goodbye", "_tls", "broken", "ended", "sock")
+    __slots__ = ("_goodbye_said", "_on_goodbye", "_tls", "broken", "ended", "piece", "sock")
 
     def __init__(self, tls: Tls, on_goodbye: Callable[[], None]) -> None:
         self.sock = tls.sock
@@ -77,6 +75,7 @@ class TlsEnd:
         self._goodbye_said = False
         self.ended = False
         self.broken = False
+        self.piece = PIECE
 
     @property
     def unsent(self) -> bool:
@@ -133,10 +132,10 @@ class TlsEnd:
         return 0
 
     def drain(self, view: memoryview) -> int:
-        taken = 0
+        taken, piece = 0, self.piece
         try:
             while taken < len(view):
-                taken += self._tls.write(view[taken : taken + PIECE])
+                taken += self._tls.write(view[taken : taken + piece])
                 if not self._tls.flush():
                     break
         except OSError:

@@ -24,7 +24,7 @@ from heapq import heappop, heappush
 from types import coroutine
 from typing import Any, Generic, TypeVar
 
-from reference.proxy.buffers import Buffers
+from reference.proxy.buffers import PIECE, STREAM_PIECE, Buffers
 from reference.proxy.waiting import Waiting
 
 READ = select.EPOLLIN
@@ -49,12 +49,12 @@ class Timer:
 class Loop:
     """See the module. ``on_crash`` is told of an exception that a handler or a task let escape.
 
-    ``awake`` is False for a loop whose events are better late than at the cost of others.
+    ``bulk`` is for streams: what happens is better late than at the cost of others, and comes in large pieces.
     """
 
-    def __init__(self, *, on_crash: Callable[[Exception], None], awake: bool = True) -> None:
+    def __init__(self, *, on_crash: Callable[[Exception], None], bulk: bool = False) -> None:
         self._epoll = select.epoll()
-        self._waiting = Waiting(self._epoll.poll, awake=awake)
+        self._waiting = Waiting(self._epoll.poll, awake=not bulk)
         self._handlers: dict[int, Handler] = {}
         self._masks: dict[int, int] = {}
         #: With a number each, so that two that are due at once need no comparison of their own.
@@ -64,7 +64,7 @@ class Loop:
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running = True
         self._on_crash = on_crash
-        self.buffers = Buffers()
+        self.buffers = Buffers(STREAM_PIECE if bulk else PIECE)
         self.watch(self._waker, READ, self._drain_inbox)
 
     def run(self) -> None:

@@ -33,7 +33,7 @@ from reference.proxy.tls import RECORD, Tls
 HALF_CLOSED_IDLE = 120.0
 
 #: A turn that moves more than this is one of a stream; so many of them make one of a connection.
-STREAM_TURN = 1 << 16
+STREAM_TURN = 1 << 15
 STREAM_TURNS = 32
 
 
@@ -331,6 +331,7 @@ class Relay:
         self._loop, self._buffers = other, other.buffers
         for direction in (self.outward, self.inward):
             direction.use(other.buffers)
+        self._tls.piece = other.buffers.piece
         other.post(self._arrive)
 
     def _arrive(self) -> None:

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.proxy.buffers import BIG_BUFFERS, Buffers
+from reference.proxy.buffers import BIG_BUFFERS, PIECE, Buffers
 from reference.proxy.bulk import Bulk
 from reference.proxy.loop import Loop, Timer
-from reference.proxy.relay import Relay
+from reference.proxy.relay import STREAM_TURNS, Relay
 from reference.proxy.tls import Tls, reset
 from tests.proxy.running import exactly
 from tests.proxy.test_tls_corners import made, shake, sockets
@@ -226,6 +226,17 @@ def test_a_stream_moves_to_a_loop_of_its_own_and_loses_nothing(bulk: Bulk) -> No
         relayed.plain.sendall(b"pong")
         assert exactly(relayed.tls, 4) == b"pong"
     assert bulk.carried == [0]
+
+
+def test_pieces_as_proxies_send_them_are_a_stream(bulk: Bulk) -> None:
+    with bridge(bulk=bulk) as relayed:
+        for _ in range(STREAM_TURNS):
+            with relayed.held():
+                relayed.tls.sendall(bytes(PIECE))
+            assert exactly(relayed.plain, PIECE) == bytes(PIECE)
+        relayed.plain.sendall(b"pong")
+        assert exactly(relayed.tls, 4) == b"pong"
+        assert bulk.carried == [1]
 
 
 def test_a_stream_is_cut_wherever_it_is(bulk: Bulk) -> None:
