@@ -18,7 +18,8 @@ class Buffers:
 
     ``current`` is what a turn reads into. Whoever cannot pass on what it has read in the same turn takes the buffer
     away with :meth:`keep`, and brings it back with :meth:`give`: so an idle connection has none, and a busy one whose
-    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn, and has the size ``piece``.
+    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn, and has the size
+    ``piece``.
     """
 
     def __init__(self, piece: int = PIECE) -> None:

@@ -63,7 +63,8 @@ class PlainEnd:
 class TlsEnd:
     """The side of the mesh. The methods are those of :class:`PlainEnd`.
 
-    ``piece``: so much is encrypted before it is sent. ``broken``: it is here that the connection broke, whether a read, a write or the goodbye found that out first.
+    ``piece``: so much is encrypted before it is sent. ``broken``: it is here that the connection broke, whether a read,
+    a write or the goodbye found that out first.
     """
 
     __slots__ = ("_goodbye_said", "_on_goodbye", "_tls", "broken", "ended", "piece", "sock")
