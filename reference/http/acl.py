@@ -27,7 +27,7 @@ from reference.access.register import (
 from reference.files import LinuxFiles, remove
 from reference.http.acl_views import BootstrapView, TokenStub, TokenView, token_stub, token_view
 from reference.http.exchange import Answer, ApiError, Call
-from reference.http.reading import query_headers
+from reference.http.reading import checked_options, query_headers
 
 _log = logging.getLogger("acl")
 T = TypeVar("T")
@@ -174,6 +174,7 @@ async def replication(call: Call) -> Answer:
 async def read_acl(call: Call, read: Callable[[], T], *, topic: str = TOKENS_TOPIC) -> Answer:
     """Answer a read of tokens or of policies once they have changed, if the caller waits for that."""
     register, watch = register_of(call), call.backend.watch
+    checked_options(call)
 
     def now() -> tuple[int, T]:
         return (register.tokens_index if topic == TOKENS_TOPIC else register.policies_index), read()

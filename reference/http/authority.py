@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from reference.access.authorizer import Level, Resource
 from reference.http import wire
 from reference.http.exchange import REFUSED, Answer, ApiError, Call
-from reference.http.reading import query_headers
+from reference.http.reading import checked_options, query_headers
 from reference.mesh.authority_config import PROVIDER, ConfigurationRefused, parse
 from reference.mesh.mesh import ROOTS, Mesh
 
@@ -21,6 +21,7 @@ async def agent_roots(call: Call) -> Answer:
 async def roots(call: Call) -> Answer:
     """``GET /v1/connect/ca/roots``, blocking: the active root, and those before it that leaves may still be of."""
     authority = mesh(call).authority
+    checked_options(call)
     index, known = await call.newer(
         lambda: (authority.index, authority.roots),
         sleep=lambda seconds: call.backend.watch.wait(ROOTS, seconds=seconds),
@@ -31,7 +32,7 @@ async def roots(call: Call) -> Answer:
 async def configuration(call: Call) -> Answer:
     """``GET /v1/connect/ca/configuration``: never the private key, whoever asks (MP-CA-006)."""
     authority = mesh(call).authority
-    call.check_datacenter()
+    checked_options(call)
     call.require(Resource.OPERATOR, "", Level.READ)
     return Answer(
         body=wire.AuthorityConfigView(

@@ -18,6 +18,7 @@ from reference.config.model import Telemetry
 from reference.http import wire
 from reference.http.authority import cached, mesh
 from reference.http.exchange import Answer, ApiError, Call
+from reference.http.reading import checked_options
 from reference.mesh.authorize import AuthorizeInputError, authorize
 from reference.mesh.mesh import LeafNameError
 
@@ -101,6 +102,7 @@ async def service_view_of_proxy(call: Call, proxy_id: str) -> Answer:
 async def leaf(call: Call) -> Answer:
     """``GET /v1/agent/connect/ca/leaf/:service``, blocking (MP-INT-014, MP-INT-015, MP-TOK-004, MP-TOK-005)."""
     service = call.path("service")
+    checked_options(call)
     grant = call.backend.state.grant(call.token)
     if grant is None:
         call.require(Resource.SERVICE, service, Level.WRITE)

@@ -38,6 +38,9 @@ DEFAULT_WAIT = 300.0
 LONGEST_WAIT = 600.0
 
 
+#: An index is a number of 64 bits.
+_LARGEST_INDEX = 2**64 - 1
+
 #: Paths whose end is the secret of a token.
 _SECRET_PATH = re.compile(r"^(/v1/acl/(?:info|destroy|clone)/).+")
 
@@ -155,7 +158,8 @@ class Call(msgspec.Struct, frozen=True):
     def index(self) -> int:
         """The index that the caller has seen; 0 means: do not block."""
         text = self.query.get("index", "") or "0"
-        if not (text.isascii() and text.isdecimal()):
+        # More than twenty digits are too many in any case, and int() takes long for very many.
+        if not (text.isascii() and text.isdecimal()) or len(text) > 20 or int(text) > _LARGEST_INDEX:
             raise ApiError(400, "Invalid index")
         return int(text)
 

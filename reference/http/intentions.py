@@ -12,7 +12,7 @@ from reference.access.authorizer import Level, Resource
 from reference.access.tokens import PermissionDenied
 from reference.agent.records import Record
 from reference.http.exchange import REFUSED, Answer, ApiError, Call
-from reference.http.reading import query_headers
+from reference.http.reading import checked_options, query_headers
 from reference.mesh.intentions import (
     DEFAULT_NAMESPACE,
     Intention,
@@ -205,7 +205,7 @@ def _require_write(call: Call, intention_id: str) -> None:
 
 async def read_blocking(call: Call, read: Callable[[], T]) -> Answer:
     """The answer of ``read``, once the intentions are newer than the caller has seen."""
-    call.check_datacenter()
+    checked_options(call)
     call.identify()
     intentions, watch = call.backend.intentions, call.backend.watch
     index, body = await call.newer(

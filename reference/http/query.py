@@ -15,7 +15,7 @@ from reference.catalog.store import Instance
 from reference.http import wire
 from reference.http.exchange import REFUSED, Answer, ApiError, Call
 from reference.http.query_wire import DnsView, QueryView, read_definition, view
-from reference.http.reading import consistency, query_headers
+from reference.http.reading import checked_options, query_headers
 from reference.query.execution import Asker
 from reference.query.model import Definition, PreparedQuery, QueryError, QueryNotFound
 from reference.query.register import TOPIC
@@ -103,8 +103,7 @@ async def delete(call: Call) -> Answer:
 
 async def execute(call: Call) -> Answer:
     """``GET /v1/query/:id/execute``, by id or name (MP-PQ-001 to MP-PQ-003)."""
-    level = consistency(call, cached="cached" in call.query)
-    call.check_datacenter()
+    level = checked_options(call, cached="cached" in call.query)
     asker = Asker(
         token=call.token,
         address=call.request.client.host if call.request.client is not None else "",
@@ -128,8 +127,7 @@ async def execute(call: Call) -> Answer:
 
 async def explain(call: Call) -> Answer:
     """``GET /v1/query/:id/explain``: the query that a name leads to, as it is executed for that name."""
-    level = consistency(call, cached=False)
-    call.check_datacenter()
+    level = checked_options(call)
     _limit(call)
     query = _refusing(lambda: call.backend.queries.resolve(call.path("id")))
     if not _visible(call, [query]):
@@ -147,8 +145,7 @@ def _found(instance: Instance) -> wire.HealthEntry:
 
 
 async def _read(call: Call, read: Callable[[], T]) -> Answer:
-    level = consistency(call, cached=False)
-    call.check_datacenter()
+    level = checked_options(call)
     queries, watch = call.backend.queries, call.backend.watch
     index, body = await call.newer(
         lambda: (queries.index, read()), sleep=lambda seconds: watch.wait(TOPIC, seconds=seconds)

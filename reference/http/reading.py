@@ -34,10 +34,9 @@ async def listed(call: Call, topic: str, read: Callable[[], T], *, cacheable: bo
     """
     call.identify()
     cached = cacheable and "cached" in call.query
-    headers = {"X-Consul-Effective-Consistency": consistency(call, cached=cached)}
+    headers = {"X-Consul-Effective-Consistency": checked_options(call, cached=cached)}
     if cached:
         headers |= {"X-Cache": "HIT", "Age": "0"}
-    call.check_datacenter()
     catalog, watch = call.backend.catalog, call.backend.watch
     index, body = await call.newer(
         lambda: (catalog.index_of(topic), read()), sleep=lambda seconds: watch.wait(topic, seconds=seconds)
@@ -45,13 +44,25 @@ async def listed(call: Call, topic: str, read: Callable[[], T], *, cacheable: bo
     return Answer(body=body, headers={**query_headers(index), **headers})
 
 
-def consistency(call: Call, *, cached: bool) -> str:
-    """How consistent the caller wants the answer: ``leader``, ``stale`` or ``consistent``."""
+def checked_options(call: Call, *, cached: bool = False) -> str:
+    """How consistent the caller wants the answer: ``leader``, ``stale`` or ``consistent``.
+
+    For every read, also those that do not block or are always consistent: options that make no sense are refused
+    everywhere, in the same words.
+    """
+    call.wait()
+    call.index()
+    level = _consistency(call, cached=cached)
+    call.check_datacenter()
+    return level
+
+
+def _consistency(call: Call, *, cached: bool) -> str:
     query = call.query
     stale, consistent = "stale" in query, "consistent" in query
     if max_stale := query.get("max_stale"):
         try:
-            stale = stale or parse_duration(max_stale) > 0
+            stale = parse_duration(max_stale) > 0 or stale
         except ValueError as error:
             raise ApiError(400, f'Invalid max_stale value "{max_stale}"') from error
     for option, given in (("stale", stale), ("cached", "cached" in query)):

@@ -193,3 +193,40 @@ def test_a_bad_wait_or_index_is_refused(query: str) -> None:
             assert (answer.status_code, answer.text) in [(400, "Invalid wait time"), (400, "Invalid index")]
 
     asyncio.run(scenario())
+
+
+#: Every read that can be waited for by index, or could be in the original.
+READS = (
+    "catalog/services",
+    "health/state/any",
+    "connect/ca/roots",
+    "connect/ca/configuration",
+    "connect/intentions",
+    "connect/intentions/match?by=source&name=web",
+    "connect/intentions/check?source=web&destination=db",
+    "query",
+    "query/web/execute",
+    "query/web/explain",
+    "agent/connect/ca/roots",
+    "agent/connect/ca/leaf/web",
+)
+
+
+@pytest.mark.parametrize("path", READS)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("dc=elsewhere", "No path to datacenter"),
+        ("wait=abc", "Invalid wait time"),
+        (f"index={2**64}", "Invalid index"),
+        ("stale&consistent", "Cannot specify ?stale with ?consistent, conflicting semantics."),
+        ("stale&max_stale=soon", 'Invalid max_stale value "soon"'),
+    ],
+)
+def test_no_read_passes_over_options_that_make_no_sense(path: str, options: str, said: str) -> None:
+    async def scenario() -> None:
+        async with api(WEB) as agent:
+            answer = await agent.client.get(f"/v1/{path}{'&' if '?' in path else '?'}{options}")
+            assert (answer.status_code, answer.text) == (400, said)
+
+    asyncio.run(scenario())
