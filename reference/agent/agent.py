@@ -407,7 +407,9 @@ class Agent:
         options = self._config.dns
         access = self._prepared.access
         seen = VisibleCatalog(catalog, lambda: access.of_service(""))
-        return Responder(Zone(seen, queries, options, datacenter=self._config.datacenter), options)
+        node = self._prepared.node
+        zone = Zone(seen, queries, options, datacenter=node.datacenter, node=node.name)
+        return Responder(zone, options)
 
     def _refusal(self) -> str | None:
         """Why no managed proxy may be started, if so (MP-ROOT-001, MP-ENV-005)."""

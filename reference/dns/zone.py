@@ -85,7 +85,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Zone:
-    """The names of one domain. ``shuffle`` puts a list in the order in which its items are offered, in place."""
+    """The names of one domain, for which ``node`` answers.
+
+    ``shuffle`` puts a list in the order in which its items are offered, in place.
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Zone:
         options: DnsOptions,
         *,
         datacenter: str,
+        node: str,
         clock: Callable[[], float] = time.time,
         shuffle: Callable[[list[Instance]], None] = random.shuffle,
     ) -> None:
@@ -101,6 +105,7 @@ class Zone:
         self._queries = queries
         self._options = options
         self._datacenter = datacenter
+        self._server = node
         self._clock = clock
         self._shuffle = shuffle
         self._domain = dns.name.from_text(options.domain)
@@ -155,8 +160,12 @@ class Zone:
                 return _encoded_address(name, kind, rest, ttl=self._options.node_ttl)
 
     def _apex(self, kind: RdataType) -> Reply:
-        """The domain itself: who answers for it."""
-        servers = [(self._node_name(node.value), node.value.address) for node in self._catalog.nodes()]
+        """The domain itself: who answers for it, which is this agent alone, whatever nodes there are."""
+        servers = [
+            (self._node_name(node.value), node.value.address)
+            for node in self._catalog.nodes()
+            if node.value.name == self._server
+        ]
         records = tuple(
             Record(self._domain, self._options.node_ttl, rdata(RdataType.NS, server)) for server, _ in servers
         )

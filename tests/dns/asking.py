@@ -34,13 +34,17 @@ def responder(
     statuses: Iterable[tuple[str, Status]] = (),
     queries: Iterable[Definition] = (),
     authorizer: Authorizer = ALLOW_ALL,
+    others: Iterable[Node] = (),
     **options: Any,
 ) -> Responder:
     """Answers for these services in the order in which they are given; ``statuses`` by service id.
 
-    ``authorizer`` is what the token may do that stands for all who ask.
+    ``others`` are nodes that somebody has registered. ``authorizer`` is what the token may do that stands for all
+    who ask.
     """
     catalog = Catalog(node, clock=IndexClock(), watch=Watch())
+    for other in others:
+        catalog.put_node(other)
     for service in services:
         catalog.put_service(service)
     for number, (service_id, status) in enumerate(statuses):
@@ -55,6 +59,7 @@ def responder(
         executor,
         settings,
         datacenter="dc1",
+        node=NODE.name,
         clock=lambda: 1_795_400_361.0,
         shuffle=lambda each: None,
     )

@@ -214,6 +214,13 @@ def test_the_domain_itself_has_a_server() -> None:
     assert records(start.additional) == [glue]
 
 
+@pytest.mark.parametrize("kind", ["NS", "SOA"])
+def test_nodes_that_somebody_has_registered_are_no_servers_of_the_domain(kind: str) -> None:
+    """Nobody answers there; a resolver that goes by these records would ask in vain."""
+    other = Node(id="", name="database", address="192.0.2.7", datacenter="dc1")
+    assert ask(responder(others=[other]), "consul", kind).to_text().count(" NS ") == 1
+
+
 @pytest.mark.parametrize("kind", ["AXFR", "IXFR"])
 def test_the_zone_is_not_handed_over(kind: str) -> None:
     message = ask(MESH, "consul", kind)

@@ -178,7 +178,7 @@ def test_a_query_is_told_who_asks() -> None:
 
     options = DnsOptions()
     catalog = Catalog(NODE, clock=IndexClock(), watch=Watch())
-    asked = Responder(Zone(catalog, Recording(), options, datacenter="dc1"), options)
+    asked = Responder(Zone(catalog, Recording(), options, datacenter="dc1", node=NODE.name), options)
     question = dns.message.make_query("q.query.consul.", "A").to_wire()
     assert asked.respond(question, stream=False, client="192.0.2.1")
     assert askers == [Asker(address="192.0.2.1")]
