@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from reference.http.asgi import ASGIApp, Receive, Response, Scope, Send
 
-_NOWHERE = Response(status_code=404)
+_NOWHERE = Response(status=404)
 
 
 class Paths:
