@@ -81,8 +81,9 @@ class RecordFiles:
 
     def trouble(self, what: str, error: OSError) -> PersistenceError:
         """What to tell the user."""
+        where = "" if error.filename is None else f" ({error.filename})"
         return PersistenceError(
-            f"the data directory {self._root} cannot be {what}: {error.strerror} ({error.filename}). "
+            f"the data directory {self._root} cannot be {what}: {error.strerror}{where}. "
             "Check its owner, its mode and the free space, or name another with -data-dir."
         )
 

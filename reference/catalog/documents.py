@@ -236,8 +236,18 @@ def durable_connection(path: Path) -> sqlite3.Connection:
     """
     # SQLite gives its side files the mode of the main file, so the mode is set before it opens it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    try:
+        return _connection(path, locking="NORMAL")
+    except sqlite3.OperationalError:
+        # A full disk has no room for the index that SQLite keeps beside the file for several users. Only one agent
+        # has the file; alone, it needs none, and what is stored can be read.
+        return _connection(path, locking="EXCLUSIVE")
+
+
+def _connection(path: Path, *, locking: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        connection.execute(f"PRAGMA locking_mode = {locking}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:

@@ -150,5 +150,6 @@ class SqliteStorage:
     def _trouble(self, what: str) -> StorageError:
         return StorageError(
             f"the certificate authority in {self._path} cannot be used: {what}. "
-            "Restore the file from a backup, or move it away to start a new trust domain."
+            "Make room and set its permissions right, restore the file from a backup, or move it away to start a new "
+            "trust domain, which cuts off every certificate in use."
         )

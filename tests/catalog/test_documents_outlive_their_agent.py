@@ -26,7 +26,42 @@ from reference.catalog.documents import (
     StorageError,
     open_or_set_aside,
 )
+from tests.waiting import DEADLINE
 
+#: Ends without a word, as an agent that is killed, and leaves what SQLite has beside the file.
+_KILLED = """
+import os, sys
+from pathlib import Path
+from reference.catalog.documents import SqliteDocuments
+from reference.catalog.index import IndexClock
+from reference.mesh.authority import Authority
+from reference.mesh.storage import SqliteStorage
+
+folder = Path(sys.argv[1])
+SqliteDocuments(folder / "it.sqlite3", holds="it").put("a", "1", b"content")
+print(Authority.open(SqliteStorage(folder / "authority.sqlite3"), datacenter="dc1", index=IndexClock()).root.id)
+sys.stdout.flush()
+os._exit(0)
+"""
+#: Finds a disk on which no file can grow.
+_WITHOUT_ROOM = """
+import resource, sys
+from pathlib import Path
+from reference.catalog.documents import SqliteDocuments, StorageError
+from reference.catalog.index import IndexClock
+from reference.mesh.authority import Authority
+from reference.mesh.storage import SqliteStorage
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+folder = Path(sys.argv[1])
+documents = SqliteDocuments(folder / "it.sqlite3", holds="it")
+assert documents.load("a") == [("1", b"content")]
+try:
+    documents.put("a", "2", b"more")
+except StorageError:
+    storage = SqliteStorage(folder / "authority.sqlite3")
+    print(Authority.open(storage, datacenter="dc1", index=IndexClock()).root.id)
+"""
 _WRITER = """
 import sys
 from pathlib import Path
@@ -236,3 +271,13 @@ def test_what_a_crash_left_of_a_new_file_is_no_obstacle(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"missing/d\.sqlite3 cannot be opened"):
         opened(tmp_path / "missing" / "d.sqlite3")
+
+
+def test_what_is_stored_can_be_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """An agent that is started again while the disk is full has its rules and its authority."""
+
+    def said(program: str) -> str:
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
+
+    assert said(_KILLED) == said(_WITHOUT_ROOM) != ""
