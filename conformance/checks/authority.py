@@ -188,6 +188,33 @@ def check_proxies_show_the_new_leaf(lab: Lab) -> None:
     lab.until("leaf_renewed", shown, what="the proxy shows a leaf of the new root")
 
 
+@requirement("authority/rotation/07")
+def check_proxies_believe_the_new_root(lab: Lab) -> None:
+    """Give the mesh another authority, and connect to a managed proxy as ``web`` with a leaf that only the new root
+    vouches for.
+
+    The peer is served. Source: catalogue.
+    """
+    application = lab.use(EchoServer())
+    agent = lab.agent(
+        definitions=[lab.service("redis", port=application.port, proxy={"config": HEALTHY_AT_ONCE})]
+    )
+    _, domain = _ready(lab, agent)
+    port = agent.services()["redis-proxy"]["Port"]
+    lab.until("proxy_listens", lambda: connects(port), what="the public listener is open")
+    authority = Authority(domain)
+    new = {"PrivateKey": authority.key_pem, "RootCert": authority.root_pem}
+    accepted(_configure(agent, {"LeafCertTTL": "72h", "RotationPeriod": "2160h", **new}))
+    web = authority.leaf("web")
+
+    def served() -> bool:
+        return (
+            dial(port, identity=web, send=MESSAGE, expect=len(MESSAGE), half_close=False).received == MESSAGE
+        )
+
+    lab.until("leaf_renewed", served, what="a peer of the new authority is served")
+
+
 @requirement("authority/configuration/01")
 def check_configuration_hides_the_key(lab: Lab) -> None:
     """Read the configuration of the authority, give it a private key, and read it again.

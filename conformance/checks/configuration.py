@@ -241,7 +241,13 @@ def check_hcl_definitions(lab: Lab) -> None:
           connect {{
             proxy {{
               command = [{command}]
-              config {{ foo = "bar" }}
+              config {{
+                foo = "bar"
+                whole = 9000
+                part = 0.5
+                on = true
+                some = ["a", 1]
+              }}
               upstreams = [
                 {{ destination_name = "redis", local_bind_port = 1234 }},
                 {{ destination_name = "db", local_bind_port = 1235 }},
@@ -254,7 +260,9 @@ def check_hcl_definitions(lab: Lab) -> None:
     agent = lab.agent(flags=["-config-file", str(definition)])
     answer = proxy_config(agent, "web-proxy")
     assert answer["Command"] == probe.command
-    assert answer["Config"]["foo"] == "bar"
+    written = {"foo": "bar", "whole": 9000, "part": 0.5, "on": True, "some": ["a", 1]}
+    # As text, since Python takes 1 and True for equal.
+    assert str({key: answer["Config"].get(key) for key in written}) == str(written)
     assert [(entry["DestinationName"], entry["LocalBindPort"]) for entry in answer["Upstreams"]] == [
         ("redis", 1234),
         ("db", 1235),

@@ -95,6 +95,20 @@ def check_script_mode_starts_nothing(lab: Lab) -> None:
     lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="no process is started")
 
 
+@requirement("custom/mode/03")
+def check_script_mode_by_default_starts_nothing(lab: Lab) -> None:
+    """Set ``connect.proxy_defaults.exec_mode`` to ``script``, and define a service with a managed proxy that has none.
+
+    No process is started. Source: document, Custom Managed Proxy.
+    """
+    probe = lab.probe_proxy()
+    agent = lab.agent(
+        definitions=[lab.service("web", proxy={"command": probe.command})],
+        options={"connect": {"proxy_defaults": {"exec_mode": "script"}}},
+    )
+    lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="no process is started")
+
+
 @requirement("custom/mode/04")
 def check_unknown_mode_is_refused_over_http(lab: Lab) -> None:
     """Register a service whose managed proxy has an unknown ``exec_mode``, over HTTP, where that is allowed.

@@ -36,6 +36,19 @@ def check_sigkill_ends_the_proxies(lab: Lab) -> None:
     _ends_proxies(lab, signal.SIGKILL)
 
 
+@requirement("dev/exit/04", takes=6)
+def check_stubborn_proxy_ends_with_its_agent(lab: Lab) -> None:
+    """Start an agent with ``-dev`` and no data directory and a proxy that ignores SIGINT, and stop it with SIGTERM.
+
+    The proxy is killed before the agent has ended, or soon after. Source: document, Lifecycle.
+    """
+    probe = lab.probe_proxy(ignore_sigint=True)
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})], data_dir=False)
+    lab.until("proxy_start", probe.starts, what="the proxy handles signals")
+    agent.stop(signal.SIGTERM)
+    lab.until("proxy_end_with_agent", lambda: not agent.proxies(), what="the proxy ends with its agent")
+
+
 @requirement("dev/logs/01")
 def check_no_log_without_a_data_directory(lab: Lab) -> None:
     """Start an agent with ``-dev`` and no data directory, with a managed proxy that prints.

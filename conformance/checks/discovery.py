@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from conformance.checks._situations import HEALTHY_AT_ONCE, accepted, connects, only
+from conformance.checks._situations import HEALTHY_AT_ONCE, accepted, connects, end, only
+from conformance.instruments.dns import DnsClient
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
 from conformance.plugin.waits import CheckFailure
@@ -228,6 +229,28 @@ def check_health_by_id(lab: Lab) -> None:
         name: agent.api.get(f"{path}/{name}").status for name in ("web-proxy", "redis-proxy", "nobody-proxy")
     }
     assert found == {"web-proxy": 503, "redis-proxy": 200, "nobody-proxy": 404}
+
+
+@requirement("discovery/health/06", takes=5)
+def check_who_listens_no_more_is_critical(lab: Lab) -> None:
+    """Listen in the place of a proxy that does not until its check passes, then close the port and kill the proxy.
+
+    Its check becomes critical, and neither health nor DNS name it. Source: document, Minimal Configuration.
+    """
+    port = lab.port()
+    with socket.create_server(("127.0.0.1", port)):
+        agent = lab.agent(
+            definitions=[lab.service("web", proxy={"command": DEAF, "config": {"bind_port": port}})]
+        )
+        lab.until("check_passes", lambda: _passing(agent, "web"), what="the proxy is passing")
+    end(agent.proxy("web-proxy"))
+    resolver = DnsClient(port=agent.dns_port, history=lab.history, timeout=lab.budget("http"))
+
+    def gone() -> bool:
+        assert agent.checks()["service:web-proxy"]["Status"] == "critical"
+        return not _passing(agent, "web") and not resolver.ask("web.connect.consul", "SRV").answers
+
+    lab.until("check_passes", gone, what="the proxy is critical, and found by nobody")
 
 
 def _known(agent: AgentUnderTest, name: str) -> list[Any]:

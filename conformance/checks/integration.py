@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
@@ -125,7 +126,8 @@ def check_leaf_certificate(lab: Lab) -> None:
     """Fetch the leaf of a service and the roots.
 
     The certificate has exactly one URI, the service's SPIFFE id in the trust domain of the roots; it is signed by
-    the active root, and its private key fits. Source: document, Custom Managed Proxy.
+    the active root, its private key fits, and serial number and validity are told as they stand in it.
+    Source: document, Custom Managed Proxy.
     """
     agent = lab.agent(definitions=[lab.service("web")])
     leaf = first_leaf(lab, agent, "web").json
@@ -139,6 +141,9 @@ def check_leaf_certificate(lab: Lab) -> None:
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(active["RootCert"].encode()))
     key = load_pem_private_key(leaf["PrivateKeyPEM"].encode(), None)
     assert key.public_key() == certificate.public_key()
+    assert int(leaf["SerialNumber"].replace(":", ""), 16) == certificate.serial_number
+    validity = [datetime.fromisoformat(leaf[name]) for name in ("ValidAfter", "ValidBefore")]
+    assert validity == [certificate.not_valid_before_utc, certificate.not_valid_after_utc]
 
 
 @requirement("integration/roots/01")

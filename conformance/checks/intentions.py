@@ -14,6 +14,7 @@ from conformance.checks._situations import (
     refused,
 )
 from conformance.instruments.echo import EchoServer
+from conformance.instruments.identities import agent_roots
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
 
@@ -135,6 +136,37 @@ def check_exact_beats_wildcard(lab: Lab) -> None:
     _intend(agent, "web", "redis", "allow")
     lab.until("intention", lambda: not _authorized(agent, "db", "redis"), what="db is refused")
     lab.until("intention", lambda: _authorized(agent, "web", "redis"), what="web is allowed")
+
+
+@requirement("intentions/precedence/02")
+def check_the_destination_counts_first(lab: Lab) -> None:
+    """Deny ``web`` to everybody and allow everyone to ``db``, and ask about ``web`` to ``db`` and ``web`` to ``redis``.
+
+    The first is allowed, by the intention that is more exact about the destination; the second is refused.
+    Source: catalogue.
+    """
+    agent = lab.agent(definitions=[lab.service("db"), lab.service("redis")])
+    _intend(agent, "web", "*", "deny")
+    _intend(agent, "*", "db", "allow")
+    lab.until("intention", lambda: not _authorized(agent, "web", "redis"), what="web is refused to redis")
+    lab.until("intention", lambda: _authorized(agent, "web", "db"), what="web is allowed to db")
+
+
+@requirement("intentions/persist/01")
+def check_intentions_outlive_their_agent(lab: Lab) -> None:
+    """Make two intentions with an agent that is no development agent, delete one, kill the agent and start it.
+
+    The other one is there, as it was, and decides. Source: catalogue.
+    """
+    agent = lab.agent(definitions=[lab.service("redis")], dev=False)
+    lab.until("authority", lambda: agent_roots(agent.api), what="there is a root")
+    accepted(agent.api.delete(f"{_PATH}/{_intend(agent, 'db', 'redis', 'deny')}"))
+    kept = _intend(agent, "web", "redis", "deny")
+    agent.crash()
+    agent.start()
+    listed = lab.until("authority", lambda: accepted(agent.api.get(_PATH)).json, what="it is listed")
+    assert [(each["ID"], each["Action"]) for each in listed] == [(kept, "deny")]
+    lab.until("intention", lambda: not _authorized(agent, "web", "redis"), what="web is refused")
 
 
 @requirement("intentions/invalid/01")

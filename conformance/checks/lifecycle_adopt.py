@@ -9,6 +9,7 @@ from conformance.checks._situations import (
     end,
     forge,
     idle_web,
+    proxy_config,
     recorded,
     token_of,
 )
@@ -129,19 +130,22 @@ def check_fresh_proxy_is_adopted(lab: Lab) -> None:
 
 @requirement("lifecycle/adopt/07")
 def check_definition_changed_meanwhile(lab: Lab) -> None:
-    """Change the command of one of two proxies while the agent is down, then start the agent.
+    """Change the command of one of two proxies and the config of the other while the agent is down, then start it.
 
-    That proxy is replaced by one with the new command and the same token; the other is the same process.
-    Source: document, Lifecycle.
+    The first is replaced by one with the new command and the same token; the other is the same process, and told of
+    the change. Source: document, Lifecycle.
     """
-    redis = lab.service("redis", proxy={"command": IDLE})
-    agent = lab.agent(definitions=[idle_web(lab), redis])
+    before, after = (
+        lab.service("redis", proxy={"command": IDLE, "config": {"colour": colour}})
+        for colour in ("green", "blue")
+    )
+    agent = lab.agent(definitions=[idle_web(lab), before])
     web, kept = agent.proxy("web-proxy"), agent.proxy("redis-proxy")
     token = token_of(web)
     recorded(lab, agent, web, kept)
     agent.stop()
     agent.configure(
-        definitions=[lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "601"]}), redis]
+        definitions=[lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "601"]}), after]
     )
     agent.start()
     successor = agent.proxy("web-proxy", other_than=web)
@@ -149,3 +153,4 @@ def check_definition_changed_meanwhile(lab: Lab) -> None:
     assert token_of(successor) == token
     lab.until("proxy_stop", lambda: not web.alive(), what="the old process is stopped")
     assert agent.proxies("redis-proxy") == [kept]
+    assert proxy_config(agent, "redis-proxy")["Config"]["colour"] == "blue"

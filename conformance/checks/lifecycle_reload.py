@@ -36,10 +36,13 @@ def check_unchanged_reload_leaves_proxies_alone(lab: Lab) -> None:
 def check_changed_command_restarts_the_proxy(lab: Lab) -> None:
     """Change the command of a managed proxy and reload the agent.
 
-    The old process ends, one with the new command and the same token runs. Source: catalogue.
+    The old process is asked to end with SIGINT and does, one with the new command and the same token runs.
+    Source: catalogue.
     """
-    agent = lab.agent(definitions=[lab.service("web", port=8080, proxy={"command": IDLE})])
+    probe = lab.probe_proxy()
+    agent = lab.agent(definitions=[lab.service("web", port=8080, proxy={"command": probe.command})])
     proxy = agent.proxy("web-proxy")
+    lab.until("proxy_start", probe.starts, what="the proxy handles signals")
     token = token_of(proxy)
     agent.reload(definitions=[lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "601"]})])
     successor = agent.proxy("web-proxy", other_than=proxy)
@@ -48,6 +51,7 @@ def check_changed_command_restarts_the_proxy(lab: Lab) -> None:
     lab.until(
         "proxy_stop", lambda: agent.proxies("web-proxy") == [successor], what="only the new process runs"
     )
+    assert probe.signals() == [(proxy.pid, "SIGINT")], "the old process was not asked to end"
 
 
 @requirement("lifecycle/reload/03")
@@ -78,7 +82,7 @@ def check_removed_definition_removes_the_proxy_service(lab: Lab) -> None:
 
 @requirement("lifecycle/reload/05")
 def check_changed_config_does_not_restart(lab: Lab) -> None:
-    """Change config and upstreams of a managed proxy and reload the agent.
+    """Change config and upstreams of a managed proxy and the port of its service, and reload the agent.
 
     The proxy is the same process, and its configuration endpoint tells the new values. Source: catalogue.
     """
@@ -91,13 +95,12 @@ def check_changed_config_does_not_restart(lab: Lab) -> None:
         "config": {"foo": 2},
         "upstreams": [{"destination_name": "db", "local_bind_port": 1234}],
     }
-    agent.reload(definitions=[lab.service("web", port=8080, proxy=changed)])
+    agent.reload(definitions=[lab.service("web", port=8081, proxy=changed)])
 
     def told() -> bool:
         answer = proxy_config(agent, "web-proxy")
-        return answer["Config"]["foo"] == 2 and [
-            entry["DestinationName"] for entry in answer["Upstreams"]
-        ] == ["db"]
+        config, upstreams = answer["Config"], [entry["DestinationName"] for entry in answer["Upstreams"]]
+        return (config["foo"], config["local_service_address"], upstreams) == (2, "127.0.0.1:8081", ["db"])
 
     lab.until("proxy_config", told, what="the endpoint tells the new values")
     lab.holds("blink", lambda: agent.proxies("web-proxy") == [proxy], what="the proxy is left alone")
@@ -105,19 +108,21 @@ def check_changed_config_does_not_restart(lab: Lab) -> None:
 
 @requirement("lifecycle/reload/06")
 def check_broken_reload_changes_nothing(lab: Lab) -> None:
-    """Put an unknown key into the definition files and reload the agent.
+    """Put an unknown key into one of the definition files, change another and add a third, and reload the agent.
 
-    The agent goes on, with its service and the same proxy process. Source: hardening.
+    The agent goes on, with its service, the same proxy process, and nothing of what was changed beside the broken
+    file. Source: hardening.
     """
-    service = idle_web(lab)
-    agent = lab.agent(definitions=[service])
+    agent = lab.agent(definitions=[idle_web(lab)])
     proxy = agent.proxy("web-proxy")
-    agent.configure(
-        definitions=[service, {"service": {"name": "db", "port": 1, "connect": {"proxy": {"colour": 1}}}}]
-    )
+    other = lab.service("web", port=8080, proxy={"command": ["/bin/sleep", "601"]})
+    broken = {"service": {"name": "db", "port": 1, "connect": {"proxy": {"colour": 1}}}}
+    agent.configure(definitions=[other, broken, lab.service("api")])
     agent.signal(signal.SIGHUP)
-    lab.holds("quiet", lambda: agent.proxies("web-proxy") == [proxy], what="the proxy is left alone")
-    assert {"web", "web-proxy"} <= set(agent.services())
+    lab.holds("quiet", lambda: agent.proxies() == [proxy], what="the proxy is left alone")
+    services = set(agent.services())
+    assert {"web", "web-proxy"} <= services
+    assert not {"api", "db"} & services, "half of the configuration is in effect"
 
 
 def _removed_by_reload(lab: Lab) -> tuple[AgentUnderTest, Process]:

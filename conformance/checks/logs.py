@@ -176,7 +176,7 @@ def check_log_of_the_builtin_proxy_stays_small(lab: Lab) -> None:
     """Configure a log size of 8 KiB at log level DEBUG, and connect to the built-in proxy 400 times without TLS.
 
     Its log tells each refused connection by its port, across the files that were put aside, and none of these is much
-    larger than it may be. Source: hardening.
+    larger than it may be, or open to others than its owner. Source: hardening.
     """
     agent = lab.agent(
         definitions=[lab.service("redis", proxy={})],
@@ -250,6 +250,8 @@ def _are_small(agent: AgentUnderTest, name: str, limit: int) -> None:
     sizes = {path.name: path.stat().st_size for path in agent.log_dir.glob(f"{name}*")}
     assert len(sizes) > 1, "nothing was put aside"
     assert max(sizes.values()) < 2 * limit, sizes
+    modes = {path.stat().st_mode & 0o777 for path in agent.log_dir.glob(f"{name}*")}
+    assert modes == {0o600}, f"modes {sorted(map(oct, modes))}"
 
 
 def _saying(lab: Lab, script: str) -> AgentUnderTest:

@@ -13,6 +13,7 @@ from conformance.checks._situations import (
     content,
     end,
     idle_web,
+    proxy_config,
     recorded,
     register,
     token_of,
@@ -146,13 +147,22 @@ def check_pid_file_is_no_way_out(lab: Lab) -> None:
 
 @requirement("persistence/definition/01")
 def check_registration_over_http_comes_back(lab: Lab) -> None:
-    """Register a service with a managed proxy over HTTP, kill agent and proxy, and start the agent.
+    """Register a service with a managed proxy over HTTP, and again with config and an upstream; kill agent and proxy,
+    and start the agent.
 
-    Service and proxy service are registered, and a proxy runs with the same command and token. Source: catalogue.
+    Service and proxy service are registered, a proxy runs with the same command and token, and is told the same.
+    Source: catalogue.
     """
     agent = lab.agent(options=ALLOW_API)
     accepted(register(agent, "web", port=8080, proxy={"Command": IDLE}))
     proxy = agent.proxy("web-proxy")
+    told = {
+        "Command": IDLE,
+        "Config": {"colour": "green"},
+        "Upstreams": [{"DestinationName": "redis", "LocalBindPort": 1234}],
+    }
+    accepted(register(agent, "web", port=8080, proxy=told))
+    before = proxy_config(agent, "web-proxy")
     token = token_of(proxy)
     recorded(lab, agent, proxy)
     agent.crash()
@@ -162,6 +172,9 @@ def check_registration_over_http_comes_back(lab: Lab) -> None:
     assert token_of(successor) == token
     assert successor.argv() == IDLE
     assert {"web", "web-proxy"} <= set(agent.services())
+    after = proxy_config(agent, "web-proxy")
+    for key in ("Config", "Upstreams"):
+        assert after[key] == before[key], f"{key} was {before[key]}, and is {after[key]}"
 
 
 @requirement("persistence/damage/01")

@@ -166,17 +166,22 @@ def check_listener_is_where_it_is_registered(lab: Lab) -> None:
 
 @requirement("ports/stable/01")
 def check_ports_are_stable(lab: Lab) -> None:
-    """Start an agent with three managed proxies, reload it, then stop it and start it again.
+    """Start an agent with two managed proxies in files, register two over HTTP, and one of these again with another
+    config; reload the agent, then stop it and start it again.
 
     Each proxy keeps its port. Source: catalogue.
     """
-    definitions = [lab.service(name, proxy={"command": IDLE}) for name in ("a", "b", "c")]
-    agent = lab.agent(definitions=definitions)
-    ports = _ports(agent, "a", "b", "c")
+    definitions = [lab.service(name, proxy={"command": IDLE}) for name in ("a", "b")]
+    agent = lab.agent(definitions=definitions, options=ALLOW_API)
+    for name in ("c", "d"):
+        accepted(register(agent, name, port=1, proxy={"Command": IDLE}))
+    ports = _ports(agent, *"abcd")
+    accepted(register(agent, "d", port=1, proxy={"Command": IDLE, "Config": {"foo": "bar"}}))
+    assert _ports(agent, *"abcd") == ports, "a port changed by the registration"
     reloaded(lab, agent, *definitions)
-    assert _ports(agent, "a", "b", "c") == ports, "a port changed by the reload"
+    assert _ports(agent, *"abcd") == ports, "a port changed by the reload"
     agent.restart()
-    assert _ports(agent, "a", "b", "c") == ports, "a port changed by the restart"
+    assert _ports(agent, *"abcd") == ports, "a port changed by the restart"
 
 
 @requirement("ports/taken/01")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
+from conformance.bench.load import MESSAGE
 from conformance.checks._situations import (
     HEALTHY_AT_ONCE,
+    accepted,
     assert_ends,
     connects,
+    converse,
     exchange,
     mesh,
     native_peer,
     payload,
 )
 from conformance.instruments.api import ApiClient
-from conformance.instruments.echo import EchoServer, SilentServer
+from conformance.instruments.echo import CandidServer, EchoServer, SilentServer, reset
 from conformance.instruments.identities import (
     Authority,
     Identity,
@@ -25,7 +29,7 @@ from conformance.instruments.identities import (
     agent_roots,
     agent_trust_domain,
 )
-from conformance.instruments.tls import TlsServer
+from conformance.instruments.tls import TlsServer, dial
 from conformance.plugin.lab import Lab
 from conformance.plugin.marks import requirement
 
@@ -79,6 +83,59 @@ def check_half_close_is_passed_on(lab: Lab) -> None:
         connection.shutdown(socket.SHUT_WR)
         received = reading.result()
     assert received == data, f"{len(received)} of {len(data)} bytes came back"
+
+
+@requirement("proxy/traffic/03")
+def check_half_close_by_the_application(lab: Lab) -> None:
+    """Let the application end its direction first, and only then send bytes to the upstream port.
+
+    All of them arrive at the application. Source: hardening; the original ends both directions.
+    """
+    data = payload(300_000)
+    application = lab.use(CandidServer())
+    pair = mesh(lab, application)
+    lab.until("data_path", lambda: application.open == 0, what="the first connection is over")
+    before, heard = len(application.endings), application.heard
+    with socket.create_connection(
+        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
+    ) as connection:
+        connection.sendall(MESSAGE)
+        assert _read_all(connection) == MESSAGE
+        with suppress(OSError):
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+        lab.until("data_path", lambda: len(application.endings) > before, what="the connection is over")
+    arrived = application.heard - heard
+    assert arrived == len(data), f"{arrived} of {len(data)} bytes arrived"
+
+
+@requirement("proxy/traffic/05")
+def check_resets_are_passed_on(lab: Lab) -> None:
+    """Break a connection to an upstream port off, and have the application break another one off.
+
+    The application is told that the first was broken off, and the client that the second was. Source: hardening; who
+    sees a proper end takes a part for the whole.
+    """
+    application = lab.use(CandidServer())
+    pair = mesh(lab, application)
+    lab.until("data_path", lambda: application.open == 0, what="the first connection is over")
+    before = len(application.endings)
+    address, patience = ("127.0.0.1", pair.upstream_port), lab.budget("data_path")
+    with socket.create_connection(address, timeout=patience) as connection:
+        connection.sendall(MESSAGE)
+        assert _read_all(connection) == MESSAGE
+        reset(connection)
+    lab.until("data_path", lambda: len(application.endings) > before, what="the application sees it end")
+    assert application.endings[before:] == ["reset"], (
+        "the application takes a broken connection for a complete one"
+    )
+    with socket.create_connection(address, timeout=patience) as connection:
+        connection.sendall(CandidServer.BREAK)
+        try:
+            broken = connection.recv(1) != b""
+        except ConnectionError:
+            broken = True
+    assert broken, "the client takes a broken connection for a complete one"
 
 
 @requirement("proxy/upstream/01")
@@ -138,16 +195,32 @@ def check_foreign_authority_is_refused(lab: Lab) -> None:
 def check_no_instance_no_data(lab: Lab) -> None:
     """Connect to an upstream port whose destination nobody provides, and send bytes.
 
-    The connection ends without data, and within the budget. Source: document, Upstream Configuration.
+    The connection ends without data, and within the budget. So it is with an instance that is critical, and listens:
+    it sees nothing before it is passing. Source: document, Upstream Configuration.
     """
-    port = lab.port()
+    port, sick = lab.port(), lab.port()
     upstream = {"destination_name": "nobody", "local_bind_port": port}
-    lab.agent(definitions=[lab.service("web", proxy={"upstreams": [upstream]})])
+    agent = lab.agent(definitions=[lab.service("web", proxy={"upstreams": [upstream]})])
     lab.until("proxy_listens", lambda: connects(port), what="the upstream listens")
     with socket.create_connection(("127.0.0.1", port), timeout=lab.budget("data_path")) as connection:
         with suppress(ConnectionError):
             connection.sendall(b"anybody?")
         assert_ends(connection, otherwise="the connection stays open though nobody can answer")
+    leaf = lab.until("authority", lambda: agent_identity(agent.api, "nobody"), what="a leaf is issued")
+    server = lab.use(TlsServer(leaf, roots=agent_roots(agent.api), port=sick))
+    body = {"Name": "nobody", "Port": sick, "Connect": {"Native": True}, "Check": {"TTL": "10m"}}
+    accepted(agent.api.put("/v1/agent/service/register", body))
+    lab.until(
+        "registration",
+        lambda: accepted(agent.api.get("/v1/health/connect/nobody")).json,
+        what="the instance is known",
+    )
+    lab.holds("quiet", lambda: exchange(port, b"anybody?") == b"", what="nobody answers")
+    assert not server.peers, "a critical instance was connected to"
+    accepted(agent.api.put("/v1/agent/check/pass/service:nobody"))
+    lab.until(
+        "data_path", lambda: exchange(port, b"hello") == b"hello", what="the instance is reached once passing"
+    )
 
 
 @requirement("proxy/upstream/06")
@@ -242,17 +315,22 @@ def check_application_may_go_and_come_back(lab: Lab) -> None:
 
 @requirement("proxy/update/01")
 def check_added_upstream_is_served(lab: Lab) -> None:
-    """Add an upstream to a running proxy by a reload.
+    """Add an upstream to a running proxy by a reload, while a connection leads through another.
 
-    Its port carries bytes, the old one still does, and the process is the same. Source: catalogue.
+    Its port carries bytes, so do the old port and the connection, and the process is the same. Source: catalogue.
     """
     added = lab.port()
     pair = mesh(lab, lab.use(EchoServer()))
     proxy = pair.agent.proxy("web-proxy")
-    pair.agent.reload(definitions=pair.definitions(pair.upstream_port, added))
-    lab.until(
-        "proxy_config", lambda: exchange(added, b"new") == b"new", what="the added upstream carries bytes"
-    )
+    with socket.create_connection(
+        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
+    ) as connection:
+        assert converse(connection, b"before") == b"before"
+        pair.agent.reload(definitions=pair.definitions(pair.upstream_port, added))
+        lab.until(
+            "proxy_config", lambda: exchange(added, b"new") == b"new", what="the added upstream carries bytes"
+        )
+        assert converse(connection, b"after") == b"after", "a connection through another upstream broke"
     assert pair.exchange(b"old") == b"old"
     assert pair.agent.proxies("web-proxy") == [proxy]
 
@@ -269,6 +347,65 @@ def check_removed_upstream_is_closed(lab: Lab) -> None:
     pair.agent.reload(definitions=pair.definitions(pair.upstream_port))
     lab.until("proxy_config", lambda: not connects(removed), what="the removed upstream is closed")
     assert pair.exchange(b"old") == b"old"
+
+
+@requirement("proxy/update/03")
+def check_changed_upstream_leads_elsewhere(lab: Lab) -> None:
+    """Let an upstream of ``web`` lead to ``redis`` and, after a reload, to ``db``; both are Connect-native services.
+
+    Connections to the same port come to ``redis`` before and to ``db`` afterwards. Source: hardening.
+    """
+    upstream, ports = lab.port(), {name: lab.port() for name in ("redis", "db")}
+
+    def definitions(destination: str) -> list[Mapping[str, Any]]:
+        upstreams = [{"destination_name": destination, "local_bind_port": upstream}]
+        natives = (lab.service(name, port=port, connect={"native": True}) for name, port in ports.items())
+        return [*natives, lab.service("web", port=1, proxy={"upstreams": upstreams})]
+
+    agent = lab.agent(definitions=definitions("redis"))
+    lab.until("authority", lambda: agent_identity(agent.api, "web"), what="there is an authority")
+    roots = agent_roots(agent.api)
+    servers = {
+        name: lab.use(TlsServer(agent_identity(agent.api, name), roots=roots, port=port))
+        for name, port in ports.items()
+    }
+    lab.until("data_path", lambda: exchange(upstream, b"one") == b"one", what="redis is reached")
+    assert not servers["db"].peers
+    agent.reload(definitions=definitions("db"))
+    lab.until(
+        "proxy_config",
+        lambda: exchange(upstream, b"two") == b"two" and servers["db"].peers,
+        what="db is reached at the same port",
+    )
+
+
+@requirement("proxy/update/04")
+def check_moved_application_is_followed(lab: Lab) -> None:
+    """Move the application of ``redis`` to another port, change the port in the definition of the service, and reload.
+
+    New connections come to the application at its new port. Source: hardening.
+    """
+    old, new = lab.use(EchoServer()), lab.use(EchoServer())
+
+    def definition(application: EchoServer) -> Mapping[str, Any]:
+        return lab.service("redis", port=application.port, proxy={"config": HEALTHY_AT_ONCE})
+
+    agent = lab.agent(definitions=[definition(old)])
+    port = agent.services()["redis-proxy"]["Port"]
+    web = lab.until("authority", lambda: agent_identity(agent.api, "web"), what="the leaf of web is issued")
+
+    def greeted() -> bool:
+        return (
+            dial(port, identity=web, send=MESSAGE, expect=len(MESSAGE), half_close=False).received == MESSAGE
+        )
+
+    lab.until("data_path", greeted, what="the application is reached")
+    assert old.received
+    assert not new.received
+    agent.reload(definitions=[definition(new)])
+    lab.until(
+        "proxy_config", lambda: greeted() and new.received, what="the application is reached at its new port"
+    )
 
 
 def _read_all(connection: socket.socket) -> bytes:

@@ -6,9 +6,12 @@ import datetime
 import re
 import socket
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from signal import SIGTERM
 from typing import Any, Self
+
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from conformance.checks._situations import (
     HEALTHY_AT_ONCE,
@@ -18,6 +21,7 @@ from conformance.checks._situations import (
     converse,
     exchange,
     mesh,
+    variable,
 )
 from conformance.instruments.datagrams import DatagramServer
 from conformance.instruments.echo import EchoServer
@@ -97,6 +101,26 @@ def check_peer_of_no_service_is_refused(lab: Lab) -> None:
     )
 
 
+@requirement("proxy/identity/07")
+def check_peer_with_the_leaf_of_a_server_is_refused(lab: Lab) -> None:
+    """Give the agent an authority of the suite, and connect with a leaf of ``web`` that may be used by servers alone.
+
+    Nothing comes back; a leaf of the same authority for both purposes is served. Source: catalogue.
+    """
+    _refuses_leaf(lab, lambda authority: authority.leaf("web", purposes=[ExtendedKeyUsageOID.SERVER_AUTH]))
+
+
+@requirement("proxy/identity/08")
+def check_destination_with_the_leaf_of_a_client_is_refused(lab: Lab) -> None:
+    """Let an instance registered as ``redis`` present a leaf of ``redis`` that may be used by clients alone.
+
+    No byte of the application is sent to it; with a leaf for both purposes it is reached. Source: catalogue.
+    """
+    _refuses_instance(
+        lab, lambda authority: authority.leaf("redis", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH])
+    )
+
+
 @requirement("proxy/upstream/07")
 def check_destination_of_old_tls_is_refused(lab: Lab) -> None:
     """Let an instance registered as ``redis``, with an honest leaf, speak nothing newer than TLS 1.1.
@@ -155,6 +179,25 @@ def check_known_peers_come_in_without_the_agent(lab: Lab) -> None:
         assert not db.echoes(b"db"), "a peer about whom the agent never said anything was let in"
 
 
+@requirement("proxy/away/03")
+def check_no_storm_without_the_agent(lab: Lab) -> None:
+    """Kill the agent of two default proxies and watch them for a while.
+
+    Neither takes as much as a fifth of a processor, nor writes more than a few lines a second. Source: hardening.
+    """
+    pair = mesh(lab, lab.use(EchoServer()))
+    proxies = pair.agent.proxies()
+    pair.agent.crash()
+    before, lines, began = {proxy: proxy.cpu() for proxy in proxies}, _lines(pair.agent), time.monotonic()
+    lab.holds("observation", lambda: all(proxy.alive() for proxy in proxies), what="the proxies live on")
+    seconds = time.monotonic() - began
+    for proxy, cpu in before.items():
+        share = (proxy.cpu() - cpu) / seconds
+        assert share < 0.2, f"{variable(proxy, 'CONNECT_PROXY_ID')} takes {share:.0%} of a processor"
+    written = _lines(pair.agent) - lines
+    assert written < 20 * seconds, f"{written} lines in {seconds:.1f} s"
+
+
 @requirement("proxy/discovery/01")
 def check_dead_instance_costs_nothing(lab: Lab) -> None:
     """Register a second instance of ``redis`` where nobody listens, and connect to the upstream of ``web`` many times.
@@ -203,6 +246,22 @@ def check_sigterm_drains(lab: Lab) -> None:
         assert proxy.alive()
     pair.agent.proxy("redis-proxy", other_than=proxy)
     lab.until("data_path", lambda: pair.exchange(b"again") == b"again", what="the successor carries bytes")
+
+
+@requirement("proxy/drain/02")
+def check_draining_ends(lab: Lab) -> None:
+    """Set ``config.drain_timeout_ms`` of ``redis`` to 500, hold a connection open and send SIGTERM to its proxy.
+
+    The process ends although the connection does not. Source: hardening.
+    """
+    pair = mesh(lab, lab.use(EchoServer()), redis={**HEALTHY_AT_ONCE, "drain_timeout_ms": 500})
+    proxy = pair.agent.proxy("redis-proxy")
+    with socket.create_connection(
+        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
+    ) as connection:
+        assert converse(connection, b"held") == b"held"
+        proxy.signal(SIGTERM)
+        lab.until("drained", lambda: not proxy.alive(), what="the proxy ends")
 
 
 @requirement("proxy/limit/01")
@@ -369,6 +428,11 @@ def _ended(connection: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+def _lines(agent: AgentUnderTest) -> int:
+    """How many lines stand in the logs of all proxies."""
+    return sum(content(path).count(b"\n") for path in agent.log_dir.glob("*"))
 
 
 def _noise(agent: AgentUnderTest) -> list[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from conformance.checks._situations import HEALTHY_AT_ONCE, assert_ends, connects, mesh
+from conformance.checks._situations import HEALTHY_AT_ONCE, assert_ends, connects, exchange, mesh
 from conformance.instruments.echo import EchoServer
 from conformance.instruments.identities import (
     Authority,
@@ -119,6 +119,27 @@ def check_slow_handshake_is_cut_off(lab: Lab) -> None:
         assert_ends(silent, otherwise="the silent connection is still open")
 
 
+@requirement("proxy/listener/09")
+def check_weak_suites_are_refused(lab: Lab) -> None:
+    """Connect to the public listener with an honest leaf and TLS 1.2, offering suites of CBC and HMAC alone.
+
+    The handshake fails; with suites of GCM the same peer is served. Source: hardening.
+    """
+    listener = listener_of(lab)
+    honest = agent_identity(listener.agent.api, "web")
+    for suites, served in (("ECDHE+AES+SHA1:ECDHE+AES+SHA256", False), ("ECDHE+AESGCM", True)):
+        outcome = dial(
+            listener.port,
+            identity=honest,
+            newest=ssl.TLSVersion.TLSv1_2,
+            suites=suites,
+            send=MESSAGE,
+            expect=len(MESSAGE),
+            half_close=False,
+        )
+        assert outcome.handshake is served, f"a peer that offers {suites} was {'not ' * served}served"
+
+
 @requirement("proxy/protocol/01")
 def check_protocols_are_negotiated(lab: Lab) -> None:
     """Connect to the public listener with an honest leaf, offering ``h2``, and then without an offer.
@@ -134,7 +155,8 @@ def check_protocols_are_negotiated(lab: Lab) -> None:
 
 @requirement("proxy/address/01")
 def check_listener_on_ipv6(lab: Lab) -> None:
-    """Let the proxy of ``redis`` bind ``::1``, and let ``web`` reach it through its own proxy.
+    """Let the proxy of ``redis`` bind ``::1``, and let ``web`` reach it through its own proxy, by an upstream on
+    127.0.0.1 and by one on ``::1``.
 
     Bytes pass. Source: hardening; addresses were put together without brackets.
     """
@@ -144,6 +166,16 @@ def check_listener_on_ipv6(lab: Lab) -> None:
         lab.skip(f"this machine has no ::1: {error}")
     pair = mesh(lab, lab.use(EchoServer()), redis={**HEALTHY_AT_ONCE, "bind_address": "::1"})
     assert pair.exchange(MESSAGE) == MESSAGE
+    redis, web = pair.definitions(pair.upstream_port)
+    port = lab.port()
+    upstream = {"destination_name": "redis", "local_bind_port": port, "local_bind_address": "::1"}
+    web["service"]["connect"]["proxy"]["upstreams"].append(upstream)
+    pair.agent.reload(definitions=[redis, web])
+    lab.until(
+        "proxy_config",
+        lambda: exchange(port, MESSAGE, host="::1") == MESSAGE,
+        what="the upstream on ::1 carries bytes",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,14 +71,18 @@ def check_query_upstream_carries_bytes(lab: Lab) -> None:
 
 @requirement("query/upstream/02")
 def check_tags_decide_for_an_upstream(lab: Lab) -> None:
-    """Register two Connect-native instances of ``redis`` with different tags, and a query that demands one of them.
+    """Register two Connect-native instances of ``redis`` with different tags, and a query that demands one of them;
+    then have it demand the other.
 
-    Connections through the upstream reach the instance with the tag, and never the other. Source: document, Prepared
-    Query Upstreams.
+    Connections through the upstream reach the instance with the tag, and never the other; after the change, the other.
+    Source: document, Prepared Query Upstreams.
     """
     scene = _two_natives(lab, tags=("primary", "replica"), query={"Service": "redis", "Tags": ["primary"]})
     for _ in range(6):
         assert scene.reached() == 0, "the upstream reached the instance without the tag"
+    changed = {"Name": "find-redis", "Service": {"Service": "redis", "Tags": ["replica"]}}
+    accepted(scene.agent.api.put(f"{QUERY}/{scene.query_id}", changed))
+    lab.until("query", lambda: scene.reached() == 1, what="the upstream follows the changed query")
 
 
 @requirement("query/upstream/03")
@@ -343,7 +347,11 @@ def check_template_by_dns(lab: Lab) -> None:
 class _Natives:
     """Two Connect-native instances of ``redis``, and an upstream of ``web`` that leads to one of them by a query."""
 
-    def __init__(self, servers: Sequence[TlsServer], upstream: int) -> None:
+    def __init__(
+        self, agent: AgentUnderTest, query_id: str, servers: Sequence[TlsServer], upstream: int
+    ) -> None:
+        self.agent = agent
+        self.query_id = query_id
         self._servers = servers
         self._upstream = upstream
 
@@ -424,7 +432,7 @@ def _two_natives(lab: Lab, *, tags: Sequence[str], query: Mapping[str, Any]) -> 
         },
     }
     accepted(agent.api.put("/v1/catalog/register", body))
-    _make(agent, "find-redis", query)
+    query_id = _make(agent, "find-redis", query)
     leaf = lab.until("authority", lambda: agent_identity(agent.api, "redis"), what="the leaf of redis")
     roots = agent_roots(agent.api)
     servers = [lab.use(TlsServer(leaf, roots=roots, port=port)) for port in (near, far)]
@@ -433,7 +441,7 @@ def _two_natives(lab: Lab, *, tags: Sequence[str], query: Mapping[str, Any]) -> 
         lambda: _found(agent, "find-redis", connect="true"),
         what="the query finds an instance",
     )
-    natives = _Natives(servers, upstream)
+    natives = _Natives(agent, query_id, servers, upstream)
     lab.until("data_path", lambda: natives.reached() is not None, what="the upstream reaches an instance")
     return natives
 

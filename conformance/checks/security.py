@@ -15,6 +15,7 @@ from conformance.checks._situations import (
     recorded,
     refused,
     register,
+    reloaded,
 )
 from conformance.instruments.identities import agent_identity, agent_trust_domain
 from conformance.plugin.lab import Lab
@@ -25,16 +26,17 @@ ALLOW_ROOT = {"connect": {"proxy": {"allow_managed_root": True}}}
 
 @requirement("security/root/01")
 def check_root_starts_no_proxy(lab: Lab) -> None:
-    """Start an agent as root with one service that has a custom managed proxy and one that has the default one.
+    """Start an agent as root with one service that has a custom managed proxy and one that has the default one, and
+    reload it with one more.
 
-    No proxy process appears. Source: document, Security Note.
+    No proxy process appears, before or after. Source: document, Security Note.
     """
     probe = lab.probe_proxy()
-    agent = lab.agent(
-        definitions=[lab.service("web", proxy={"command": probe.command}), lab.service("redis", proxy={})],
-        as_user="root",
-    )
+    definitions = [lab.service("web", proxy={"command": probe.command}), lab.service("redis", proxy={})]
+    agent = lab.agent(definitions=definitions, as_user="root")
     lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="no proxy is started as root")
+    reloaded(lab, agent, *definitions, lab.service("db", proxy={"command": probe.command}))
+    lab.holds("quiet", lambda: not agent.proxies() and not probe.starts(), what="none is started by a reload")
 
 
 @requirement("security/root/02")

@@ -9,6 +9,7 @@ from conformance.checks._situations import (
     ALLOW_API,
     accepted,
     closed,
+    content,
     deregister,
     end,
     first_leaf,
@@ -30,6 +31,8 @@ TELLING = (
     "/v1/agent/members",
     "/v1/agent/service/web",
     "/v1/agent/service/web-proxy",
+    "/v1/agent/health/service/id/web-proxy",
+    "/v1/agent/connect/proxies",
     "/v1/agent/connect/proxy/web-proxy",
     "/v1/agent/connect/ca/roots",
     "/v1/agent/connect/ca/leaf/web",
@@ -72,6 +75,24 @@ def check_api_and_log_do_not_show_the_token(lab: Lab) -> None:
     assert token not in agent.output(), "the token stands in the agent's log"
 
 
+@requirement("token/secret/03")
+def check_command_lines_and_proxy_logs_do_not_show_the_token(lab: Lab) -> None:
+    """At log level DEBUG, read the command lines of an agent and of its default proxy, and that proxy's logs once it
+    listens.
+
+    The token stands nowhere: command lines are shown to every user of the machine. Source: hardening.
+    """
+    agent = lab.agent(definitions=[lab.service("redis", proxy={})], options={"log_level": "DEBUG"})
+    proxy = agent.proxy("redis-proxy")
+    token = token_of(proxy)
+    lab.until("proxy_listens", proxy.listening_ports, what="the proxy listens")
+    for process in (proxy, agent.process):
+        shown = any(token in argument for argument in process.argv())
+        assert not shown, f"the token stands in the command line of process {process.pid}"
+    for path in agent.log_dir.glob("redis-proxy-std*.log"):
+        assert token.encode() not in content(path), f"the token stands in {path.name}"
+
+
 @requirement("token/secret/02")
 def check_stored_tokens_are_private(lab: Lab) -> None:
     """Search the data directory of an agent with a managed proxy for the proxy's token.
@@ -110,12 +131,15 @@ def check_token_reads_what_is_its_own(lab: Lab) -> None:
 def check_token_does_not_read_a_foreign_leaf(lab: Lab) -> None:
     """Ask with the token of ``web-proxy`` for the leaf of ``redis``, both of which have a managed proxy here.
 
-    The answer is 403 and holds no key. Source: document, Managed Proxy Documentation.
+    So for that of ``web-api``, whose name begins alike, and which nobody has registered. Each answer is 403 and holds
+    no key. Source: document, Managed Proxy Documentation.
     """
     agent = _agent(lab, "web", "redis")
-    answer = agent.api.get("/v1/agent/connect/ca/leaf/redis", token=token_of(agent.proxy("web-proxy")))
-    assert answer.status == 403
-    assert "PRIVATE KEY" not in answer.text
+    token = token_of(agent.proxy("web-proxy"))
+    for name in ("redis", "web-api"):
+        answer = agent.api.get(f"/v1/agent/connect/ca/leaf/{name}", token=token)
+        assert answer.status == 403, f"the leaf of {name} was answered {answer.status}"
+        assert "PRIVATE KEY" not in answer.text
 
 
 @requirement("token/carrier/01")

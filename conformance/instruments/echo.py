@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+from contextlib import suppress
 
 from conformance.instruments.server import LocalServer
 
@@ -28,6 +30,55 @@ class EchoServer(LocalServer):
                 self._received += len(data)
             connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
+
+
+class CandidServer(LocalServer):
+    """An application that echoes one message on each connection, ends its own direction, and notes what else comes.
+
+    ``heard`` is how many bytes came after that, ``endings`` how the peer's directions ended: ``end`` or ``reset``. A
+    message that is :data:`BREAK` breaks the connection instead.
+    """
+
+    BREAK = b"break"
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
+        self._heard = 0
+        self._endings: list[str] = []
+
+    @property
+    def heard(self) -> int:
+        with self.lock:
+            return self._heard
+
+    @property
+    def endings(self) -> list[str]:
+        with self.lock:
+            return list(self._endings)
+
+    def serve(self, connection: socket.socket) -> None:
+        message = connection.recv(_CHUNK)
+        if message == self.BREAK:
+            reset(connection)
+            return
+        connection.sendall(message)
+        connection.shutdown(socket.SHUT_WR)
+        ending = "end"
+        try:
+            while data := connection.recv(_CHUNK):
+                with self.lock:
+                    self._heard += len(data)
+        except ConnectionError:
+            ending = "reset"
+        with self.lock:
+            self._endings.append(ending)
+
+
+def reset(connection: socket.socket) -> None:
+    """Close a connection so that the peer is told that it broke."""
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 class SilentServer(LocalServer):

@@ -18,6 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from conformance.instruments.api import ApiClient
 
+#: What a leaf of the mesh may be used for: its proxy is a server to some and a client to others.
+BOTH_PURPOSES = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
+
 _TEST_TRUST_DOMAIN = "11111111-2222-3333-4444-555555555555.consul"
 
 
@@ -65,10 +68,12 @@ class Authority:
         dns: Sequence[str] = (),
         begins: datetime.timedelta = datetime.timedelta(minutes=-5),
         ends: datetime.timedelta = datetime.timedelta(hours=1),
+        purposes: Sequence[x509.ObjectIdentifier] = BOTH_PURPOSES,
     ) -> Identity:
         """Sign a leaf for ``service``, or with exactly these ``uris`` (none: an empty sequence).
 
-        ``begins`` and ``ends`` are relative to now: a negative ``ends`` makes an expired leaf.
+        ``begins`` and ``ends`` are relative to now: a negative ``ends`` makes an expired leaf. ``purposes`` are those
+        that the leaf may be used for.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [
@@ -86,10 +91,7 @@ class Authority:
             .not_valid_before(now + begins)
             .not_valid_after(now + ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
-                critical=False,
-            )
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
             )

@@ -109,6 +109,12 @@ class Process:
             state=fields[0], ppid=int(fields[1]), pgid=int(fields[2]), sid=int(fields[3]), uid=int(uid)
         )
 
+    def cpu(self) -> float:
+        """The seconds of processors that it has taken so far."""
+        fields = _stat_fields(self.pid)
+        self._still_there()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def signal(self, number: signal.Signals | int) -> None:
         """Send a signal to this very process, never to a successor of its pid."""
         with _gone_as_lookup_error(self.pid):

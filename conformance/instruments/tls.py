@@ -49,18 +49,22 @@ def dial(
     half_close: bool = True,
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     offering: Sequence[str] = (),
+    suites: str = "",
     timeout: float = 10.0,
     host: str = "127.0.0.1",
 ) -> Exchange:
     """Connect, shake hands, ``send``, end our direction, and read to the peer's end (or ``expect`` bytes).
 
     Without ``roots`` the server may be anybody; its URI names are reported in ``peer``. ``newest`` caps the protocol
-    version; ``offering`` are application protocols to choose from (ALPN), and ``protocol`` is the chosen one. Never
-    raises for what a peer does: the :class:`Exchange` says it. ``timeout`` holds for each step.
+    version; ``offering`` are application protocols to choose from (ALPN), and ``protocol`` is the chosen one;
+    ``suites`` are the only ones offered for TLS 1.2, as OpenSSL writes them. Never raises for what a peer does: the
+    :class:`Exchange` says it. ``timeout`` holds for each step.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, roots, newest)
     if offering:
         context.set_alpn_protocols(list(offering))
+    if suites:
+        context.set_ciphers(suites)
     received = bytearray()
     try:
         raw = socket.create_connection((host, port), timeout=timeout)

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 import reference.supervisor.real as real
 import reference.supervisor.steps as steps
+from reference.agent.observers import ProcessFeed
 from reference.agent.persistence import DataDirectory, Memory
+from reference.agent.proxies import digest
 from reference.supervisor import processes, snapshot
 from reference.supervisor.core import Supervisor
 from reference.supervisor.kernel import Kernel
@@ -177,3 +179,19 @@ def adopts_itself_and_init() -> None:
 
     processes.hold = hold
     snapshot._memory = remembered
+
+
+@fault("lifecycle/adopt/07")
+def replaces_what_was_told_otherwise() -> None:
+    """Replaces a running proxy when it is back and finds that config was changed meanwhile."""
+    honest = ProcessFeed.proxy_put
+    first: dict[str, str] = {}
+
+    def put(self: ProcessFeed, managed: Any) -> None:
+        environment = self._environment
+        told = first.setdefault(managed.service.id, digest(managed.proxy.config))
+        self._environment = (*environment, ("CONFIG", told))
+        honest(self, managed)
+        self._environment = environment
+
+    ProcessFeed.proxy_put = put  # type: ignore[method-assign]

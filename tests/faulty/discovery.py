@@ -111,3 +111,15 @@ def always_looks() -> None:
         return honest({**config, "disable_tcp_check": False})
 
     checks.check_target = target
+
+
+@fault("discovery/health/06")
+def believes_in_good_health() -> None:
+    """Takes a managed proxy for healthy for ever that was healthy once."""
+    honest = checks.HealthChecks._result
+
+    def result(self: checks.HealthChecks, run: Any, status: Status, output: str) -> None:
+        if run.target is None or run.check.status is not Status.PASSING:
+            honest(self, run, status, output)
+
+    checks.HealthChecks._result = result  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from reference.catalog.documents import MemoryDocuments
 from reference.http import connect, intentions
 from reference.mesh import intentions_register
 from reference.mesh.authorize import Decision
@@ -74,3 +75,22 @@ def turns_questions_round() -> None:
     """Answers who may talk to whom with who may be talked to by whom."""
     honest, turned = intentions.party_in, {"source": "destination", "destination": "source"}
     intentions.party_in = lambda call, name: honest(call, turned[name])
+
+
+@fault("intentions/precedence/02", "intentions/persist/01")
+def goes_by_sources_and_forgets() -> None:
+    """Lets what is more exact about the source decide, and keeps intentions in memory alone."""
+    honest = IntentionRegister.__init__
+
+    def deciding(self: Intentions, *, source: Any, destination: Any) -> Intention | None:
+        for who in source.covered_by():
+            for whom in destination.covered_by():
+                if found := self._by_pair.get((who, whom)):
+                    return found
+        return None
+
+    def forgetful(self: IntentionRegister, documents: Any, **rest: Any) -> None:
+        honest(self, MemoryDocuments(), **rest)
+
+    Intentions.deciding = deciding  # type: ignore[method-assign]
+    IntentionRegister.__init__ = forgetful  # type: ignore[method-assign]

@@ -116,3 +116,17 @@ def _launched(change: Callable[[Launch], Launch]) -> None:
     """Change each order to start a process, just before it is carried out."""
     honest = Linux.launch
     Linux.launch = lambda self, launch: honest(self, change(launch))  # type: ignore[method-assign]
+
+
+@fault("token/secret/03")
+def shows_tokens_in_command_lines() -> None:
+    """Gives its built-in proxies their tokens by a flag, for every user of the machine to read."""
+    _launched(
+        lambda launch: (
+            replace(
+                launch, arguments=(*launch.arguments, "-token", launch.environment["CONNECT_PROXY_TOKEN"])
+            )
+            if "connect" in launch.arguments
+            else launch
+        )
+    )

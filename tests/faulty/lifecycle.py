@@ -12,6 +12,8 @@ from reference.agent.observers import ProcessFeed
 from reference.agent.proxies import Managed, digest
 from reference.agent.reload import Reloader, ReloadFailed
 from reference.agent.services import LocalState, Registration
+from reference.config import sources
+from reference.config.errors import ConfigError
 from reference.config.model import ServiceDefinition
 from reference.http import agent_services
 from reference.supervisor import events as ev
@@ -244,3 +246,34 @@ def never_starts_as_root() -> None:
         return agent.ROOT_REFUSAL if os.geteuid() == 0 else honest(self)
 
     agent.Agent._refusal = refusal  # type: ignore[method-assign]
+
+
+@fault("lifecycle/reload/06")
+def applies_half_a_configuration() -> None:
+    """Leaves out a definition that it cannot read when it is reloaded, and applies the others."""
+    honest, read = Reloader.reload, sources._source
+
+    def reload(self: Reloader) -> None:
+        sources._source = or_nothing
+        honest(self)
+
+    def or_nothing(name: str, raw: Any) -> sources.Source:
+        try:
+            return read(name, raw)
+        except ConfigError:
+            return sources.Source(name, {})
+
+    Reloader.reload = reload  # type: ignore[method-assign]
+
+
+@fault("lifecycle/backoff/05")
+def gives_up() -> None:
+    """Does not start a proxy any more that has crashed seven times in a row."""
+    honest = Supervisor._start_after_delay
+
+    def start(self: Supervisor, proxy: Supervised) -> None:
+        if proxy.starts >= 7:
+            proxy.held = "it has crashed too often"
+        honest(self, proxy)
+
+    Supervisor._start_after_delay = start  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reference.agent.folder import PersistenceError
+from reference.agent.folder import PersistenceError, file_name
 from reference.agent.persistence import DataDirectory, Memory
 from reference.files import LinuxFiles
 from reference.supervisor import real, snapshot
@@ -168,3 +168,15 @@ def logs_without_a_data_directory() -> None:
         return files.append(Path(f"{proxy_id}-stdout.log")), files.append(Path(f"{proxy_id}-stderr.log"))
 
     RealWorld._open_logs = open_logs  # type: ignore[method-assign]
+
+
+@fault("persistence/definition/01")
+def keeps_the_first_definition() -> None:
+    """Stores the definition of a managed proxy when it is registered, and no change of it."""
+    honest = DataDirectory.proxy_put
+
+    def put(self: DataDirectory, managed: Any) -> None:
+        if not (self._proxies / file_name(managed.service.id)).exists():
+            honest(self, managed)
+
+    DataDirectory.proxy_put = put  # type: ignore[method-assign]

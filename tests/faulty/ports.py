@@ -122,3 +122,18 @@ def knows_better_than_bind_port() -> None:
         honest(self, proxy, registration)
 
     services.LocalState._define_proxy = define  # type: ignore[method-assign]
+
+
+@fault("ports/stable/01")
+def deals_ports_anew() -> None:
+    """Gives a proxy another port each time when its service is registered over HTTP."""
+    honest = services.LocalState._define_proxy
+
+    def define(self: Any, proxy: Any, registration: Any) -> None:
+        proxy_id = f"{registration.service.id}-proxy"
+        before = self._proxies.get(proxy_id)
+        if before is not None and not registration.from_file:
+            self._proxies[proxy_id] = replace(before, service=replace(before.service, port=0))
+        honest(self, proxy, registration)
+
+    services.LocalState._define_proxy = define  # type: ignore[method-assign]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ssl
+import ctypes
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -93,3 +95,36 @@ def takes_strangers_for_web() -> None:
         return await honest(self, loop, own, certificate)
 
     inbound.Inbound._authorize = authorize  # type: ignore[method-assign]
+
+
+@fault("authority/rotation/07", in_proxy=True)
+def believes_the_first_roots() -> None:
+    """Its proxies believe the roots that they were told of first, and no others."""
+    honest = identity.IdentityKeeper._take_roots
+
+    def first(self: identity.IdentityKeeper, answer: Any) -> None:
+        if self._roots is None:
+            honest(self, answer)
+
+    identity.IdentityKeeper._take_roots = first  # type: ignore[method-assign]
+
+
+#: ``X509_PURPOSE_ANY`` of OpenSSL.
+ANY_PURPOSE = 7
+
+
+@fault("proxy/identity/07", "proxy/identity/08", "proxy/listener/09", in_proxy=True)
+def is_not_choosy() -> None:
+    """Its proxies take certificates for whatever purpose, and every suite that OpenSSL knows."""
+    openssl = ctypes.CDLL(_ssl.__file__)
+    openssl.SSL_CTX_set_purpose.argtypes = [ctypes.c_void_p, ctypes.c_int]
+
+    def lax(**options: Any) -> Any:
+        made = context(**options)
+        made.set_ciphers("ALL")
+        # The ssl module has no way to say so; its object begins with the usual header and OpenSSL's own context.
+        inner = ctypes.c_void_p.from_address(id(made) + object.__basicsize__).value
+        assert openssl.SSL_CTX_set_purpose(inner, ANY_PURPOSE) == 1
+        return made
+
+    identity.context = lax

@@ -352,3 +352,37 @@ def will_not_end() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
     Service.drain = drain  # type: ignore[method-assign]
+
+
+@fault("proxy/update/03", "proxy/update/04", in_proxy=True)
+def goes_where_it_was_sent_first() -> None:
+    """Its proxies lead an upstream and the public listener where they were told first, whatever they are told later."""
+    upstreams, public = Service._change_upstreams, Service._change_public
+
+    def change_upstreams(self: Service, wanted: Any) -> None:
+        known = {upstream.bind: upstream for upstream in self._upstreams}
+        upstreams(self, tuple(known.get(upstream.bind, upstream) for upstream in wanted))
+
+    def change_public(self: Service) -> None:
+        before = None if self._inbound is None else self._inbound.public
+        public(self)
+        if before is not None and self._inbound is not None:
+            self._inbound.public = replace(self._inbound.public, application=before.application)
+
+    Service._change_upstreams = change_upstreams  # type: ignore[method-assign]
+    Service._change_public = change_public  # type: ignore[method-assign]
+
+
+@fault("proxy/update/01", in_proxy=True)
+def starts_over_with_each_change() -> None:
+    """Its proxies cut the connections of all upstreams when one is added."""
+    honest = Service._change_upstreams
+
+    def change(self: Service, wanted: Any) -> None:
+        if self._upstreams and set(wanted) - set(self._upstreams):
+            for traffic in self._ledger.all():
+                for connection in traffic.live():
+                    connection.sever("something has changed")
+        honest(self, wanted)
+
+    Service._change_upstreams = change  # type: ignore[method-assign]

@@ -9,10 +9,12 @@ from typing import Any
 import reference.proxy.catalog as catalog
 import reference.proxy.identity as identity
 import reference.proxy.inbound as inbound
+from reference.proxy import resolver
 from reference.proxy.catalog import Instance
 from reference.proxy.config import Upstream
 from reference.proxy.endpoints import Address
 from reference.proxy.outbound import Outbound
+from reference.proxy.resolver import QueryResolver
 from reference.proxy.tls import context
 from tests.faulty import fault
 
@@ -90,3 +92,15 @@ def looks_at_where_it_is_called_from() -> None:
             await honest(self, task, sock, peer)
 
     Outbound.serve = picky  # type: ignore[method-assign]
+
+
+@fault("proxy/upstream/05", "query/upstream/02", in_proxy=True)
+def does_not_look_again() -> None:
+    """Its proxies connect to instances however sick they are, and execute a prepared query once for all connections."""
+    path, candidates = resolver._path, QueryResolver.candidates
+
+    async def once(self: QueryResolver, loop: Any) -> list[Instance]:
+        return list(self._last) if self._last else await candidates(self, loop)
+
+    resolver._path = lambda text, upstream: path(text.replace("?passing=1", "?any=1"), upstream)
+    QueryResolver.candidates = once  # type: ignore[method-assign]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import reference.proxy.sinks as sinks
-from reference.proxy import authorize, inbound
+from reference.proxy import authorize, inbound, watch
 from reference.proxy.log import Log
+from reference.proxy.logfile import LogFile
 from reference.proxy.loop import Loop
 from reference.proxy.relay import Relay
 from reference.proxy.resolver import ServiceResolver
@@ -126,3 +128,39 @@ def dies_of_strange_records() -> None:
         return honest(tls, plain, hello=hello)
 
     inbound.accept = accept  # type: ignore[attr-defined]
+
+
+@fault("proxy/traffic/03", "proxy/traffic/05", in_proxy=True)
+def ends_streams_its_own_way() -> None:
+    """Its proxies end a connection when the application has ended its direction, and properly when it has broken."""
+    settle, close = Relay._settle, Relay._close
+
+    def settling(self: Relay) -> None:
+        if self._channel.ssl.server_side and self.outward.done and not self.inward.done:
+            self._close(None)
+        else:
+            settle(self)
+
+    def closing(self: Relay, problem: OSError | None) -> None:
+        if problem is not None and not self._over:
+            for end in (self._plain, self._tls):
+                with suppress(OSError):
+                    end.finish()
+        close(self, None)
+
+    Relay._settle = settling  # type: ignore[method-assign]
+    Relay._close = closing  # type: ignore[method-assign]
+
+
+@fault("proxy/away/03", "proxy/drain/02", "logs/rotate/01", in_proxy=True)
+def knows_no_measure() -> None:
+    """Its proxies ask a dead agent without a pause, drain for ever, and open logs to everybody that they put aside."""
+    claim = LogFile._claim
+
+    def opening(descriptor: int) -> None:
+        os.fchmod(descriptor, 0o644)
+        claim(descriptor)
+
+    watch.pause_before = lambda failures, chance: 0.0
+    Service._give_up = lambda self: None  # type: ignore[method-assign]
+    LogFile._claim = staticmethod(opening)  # type: ignore[method-assign]

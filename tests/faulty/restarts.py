@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reference.agent import agent, environment
+from reference.agent.reload import Reloader
 from reference.config.model import AgentConfig, TcpAddress
 from reference.config.network import Address
 from reference.supervisor import snapshot
@@ -87,3 +88,22 @@ def thinks_of_tcp_alone() -> None:
         return found if found is None or isinstance(found, TcpAddress) else TcpAddress("127.0.0.1", 8500)
 
     environment.api_address = tcp
+
+
+@fault("security/root/01")
+def forgets_about_root_when_it_reloads() -> None:
+    """Starts managed proxies as root, without having been allowed to, as soon as it was reloaded."""
+    honest, reload = Supervisor.__init__, Reloader.reload
+    made: list[Supervisor] = []
+
+    def noted(self: Supervisor, **rest: Any) -> None:
+        honest(self, **rest)
+        made.append(self)
+
+    def careless(self: Reloader) -> None:
+        for supervisor in made:
+            supervisor._refusal = None
+        reload(self)
+
+    Supervisor.__init__ = noted  # type: ignore[method-assign,assignment]
+    Reloader.reload = careless  # type: ignore[method-assign]

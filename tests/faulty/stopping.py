@@ -192,3 +192,32 @@ def leaves_proxies_of_development() -> None:
 
     ManagedProxies.shut_down = shut_down  # type: ignore[method-assign]
     Linux.launch = lambda self, order: launch(self, replace(order, dies_with_parent=False))  # type: ignore[method-assign]
+
+
+@fault("lifecycle/reload/02")
+def kills_what_has_changed() -> None:
+    """Kills a proxy whose command has changed, without asking it to end."""
+    honest = Supervisor._stop
+
+    def stop(self: Supervisor, proxy: Any, reason: str) -> None:
+        timings = self._timings
+        if "changed" in reason:
+            self._timings = replace(timings, stop_signal="SIGKILL")
+        honest(self, proxy, reason)
+        self._timings = timings
+
+    Supervisor._stop = stop  # type: ignore[method-assign]
+
+
+@fault("dev/exit/04")
+def asks_and_does_not_look_back() -> None:
+    """Asks its proxies to end when it ends where nobody can find them again, and does not wait for that."""
+    honest, launch = ManagedProxies.shut_down, Linux.launch
+
+    async def shut_down(self: ManagedProxies, *, stop: bool) -> None:
+        if stop:
+            self._runner.feed(events.AgentStopping())
+        await honest(self, stop=False)
+
+    ManagedProxies.shut_down = shut_down  # type: ignore[method-assign]
+    Linux.launch = lambda self, order: launch(self, replace(order, dies_with_parent=False))  # type: ignore[method-assign]
