@@ -156,7 +156,7 @@ def check_the_destination_counts_first(lab: Lab) -> None:
 def check_intentions_outlive_their_agent(lab: Lab) -> None:
     """Make two intentions with an agent that is no development agent, delete one, kill the agent and start it.
 
-    The other one is there, as it was, and decides. Source: catalogue.
+    The other one is there, as it was, and decides. Source: hardening.
     """
     agent = lab.agent(definitions=[lab.service("redis")], dev=False)
     lab.until("authority", lambda: agent_roots(agent.api), what="there is a root")
