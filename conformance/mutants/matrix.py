@@ -9,8 +9,8 @@
 ``extra``             the checks failed although the fault is not said to break the requirement
 ====================  =========================================================================================
 
-What did not come out as it must is asked once more, with little else going on. A survivor survives twice; what came out
-well at the second time is *unsteady*, and named: the check sees the fault, but not each time.
+What did not come out as it must is asked up to twice more, with little else going on. A survivor survives each time;
+what came out well only later is *unsteady*, and named: the check sees the fault, but not each time.
 
 :class:`Matrix` is what ``mutants.json`` holds. What follows from its cells is computed.
 """
@@ -54,7 +54,7 @@ GOOD = frozenset({Outcome.KILLED, Outcome.SPARED})
 class Cell:
     """``reason`` is what the checks said, ``seconds`` how long they took.
 
-    ``at_first`` is the outcome of the first time, when the second one was another.
+    ``at_first`` is the outcome of the first time, when the last one was another.
     """
 
     requirement: str
@@ -88,21 +88,21 @@ class Row:
         """What came out as it must, but not the first time."""
         return tuple(cell for cell in self.cells if cell.outcome in GOOD and cell.at_first)
 
-    def asked_again(self, second: Row) -> Row:
-        """This row, with what the fault came to at a second time in place of the first."""
-        found = {cell.requirement: cell for cell in second.cells}
+    def asked_again(self, later: Row) -> Row:
+        """This row, with what the fault came to at a later time in place of what it had come to before."""
+        found = {cell.requirement: cell for cell in later.cells}
         return replace(
             self,
             cells=tuple(
-                replace(
-                    found[cell.requirement],
-                    at_first=cell.outcome if cell.outcome is not found[cell.requirement].outcome else None,
-                )
-                if cell.requirement in found
-                else cell
+                _later(cell, found[cell.requirement]) if cell.requirement in found else cell
                 for cell in self.cells
             ),
         )
+
+
+def _later(before: Cell, now: Cell) -> Cell:
+    first = before.at_first or before.outcome
+    return replace(now, at_first=None if first is now.outcome else first)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,9 @@ from conformance.targets.target import ALL_FEATURES
 
 #: What has not happened in its budget is a failure: whether it is late or never does not matter here.
 _PATIENCE = 1.0
-#: What is asked once more has less beside it that could disturb it.
-_SECOND_WORKERS = 2
+#: So many more times is asked what did not come out as it must, with less beside it that could disturb it.
+_MORE_TIMES = 2
+_MORE_WORKERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,17 @@ def run(plan: MutantsPlan, announce: Callable[[Row], None]) -> Matrix:
     interrupted = _meet(plan, wanted, first, plan.workers)
     rows = {fault.name: first.row(fault.name) for fault in plan.chosen}
     broken = [*first.broken]
-    doubtful = {name: row.doubtful for name, row in rows.items() if row.doubtful}
-    if doubtful and not interrupted:
-        second = _Gathered(plan, doubtful, lambda row: announce(rows[row.fault].asked_again(row)))
-        interrupted = _meet(plan, doubtful, second, min(plan.workers, _SECOND_WORKERS))
-        rows |= {name: rows[name].asked_again(second.row(name)) for name in doubtful}
-        broken += second.broken
+    for _ in range(_MORE_TIMES):
+        doubtful = {name: row.doubtful for name, row in rows.items() if row.doubtful}
+        if not doubtful or interrupted:
+            break
+        again = _Gathered(plan, doubtful, lambda row: None)
+        interrupted = _meet(plan, doubtful, again, min(plan.workers, _MORE_WORKERS))
+        rows |= {name: rows[name].asked_again(again.row(name)) for name in doubtful}
+        broken += again.broken
+    for name, row in rows.items():
+        if not first.row(name).good:
+            announce(row)
     return Matrix(
         suite=proxyproof.__version__,
         started=started.isoformat(timespec="seconds"),

@@ -125,9 +125,17 @@ def test_what_comes_out_well_at_the_second_time_is_unsteady() -> None:
     assert (whole.unsteady, json.loads(encode(whole))["summary"]["unsteady"]) == (2, 2)
 
 
-def test_a_survivor_survives_twice_and_is_steady() -> None:
+def test_what_it_came_to_at_first_is_told_however_often_it_was_asked() -> None:
+    survivor, caught = row("liar", CATALOGUE, [PASSED]), row("liar", CATALOGUE, [FAILED])
+    broke = row("liar", CATALOGUE, [replace(PASSED, verdict=Verdict.ERROR)])
+    for between in (survivor, broke):
+        (cell,) = survivor.asked_again(between).asked_again(caught).cells
+        assert (cell.outcome, cell.at_first) == (Outcome.KILLED, Outcome.SILENT)
+
+
+def test_a_survivor_survives_each_time_and_is_steady() -> None:
     survivor = row("liar", CATALOGUE, [PASSED])
-    assert survivor.asked_again(survivor) == survivor
+    assert survivor.asked_again(survivor) == survivor.asked_again(survivor).asked_again(survivor) == survivor
     worse = survivor.asked_again(row("liar", CATALOGUE, [replace(PASSED, verdict=Verdict.ERROR)]))
     assert worse.doubtful == ("area/one/01",)
     assert worse.unsteady == ()

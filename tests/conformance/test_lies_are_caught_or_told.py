@@ -73,7 +73,7 @@ def test_a_lie_that_is_caught_is_killed_and_others_are_spared(suite: Suite) -> N
 def test_a_lie_that_nobody_notices_is_silent(suite: Suite) -> None:
     code, document, said = judge(suite, fault(HONEST, "tiny/good/01"))
     assert (code, outcomes(document)["tiny/good/01"]) == (1, "silent")
-    assert "silent: tiny/good/01" in said
+    assert said.count("silent: tiny/good/01") == 1
 
 
 def test_a_failure_that_was_not_declared_is_extra(suite: Suite) -> None:
@@ -86,18 +86,22 @@ def test_a_failure_that_was_not_declared_is_extra(suite: Suite) -> None:
 @pytest.mark.parametrize(
     ("command", "breaks", "other", "holds_when", "outcome", "at_first"),
     [
-        (HONEST, "tiny/first/01", "tiny/good/01", "not seen", "killed", "silent"),
-        (LIAR, "tiny/good/01", "tiny/first/01", "seen", "spared", "extra"),
+        (HONEST, "tiny/first/01", "tiny/good/01", "times == 0", "killed", "silent"),
+        (HONEST, "tiny/first/01", "tiny/good/01", "times < 2", "killed", "silent"),
+        (LIAR, "tiny/good/01", "tiny/first/01", "times > 0", "spared", "extra"),
+        (LIAR, "tiny/good/01", "tiny/first/01", "times > 1", "spared", "extra"),
     ],
 )
-def test_what_comes_out_well_only_at_the_second_time_is_unsteady(
+def test_what_comes_out_well_only_later_is_unsteady(
     tmp_path: Path, command: list[str], breaks: str, other: str, holds_when: str, outcome: str, at_first: str
 ) -> None:
-    marker = tmp_path / "was-here"
+    marker = tmp_path / "times"
     first = f"""
         from pathlib import Path
-        seen = Path({str(marker)!r}).exists()
-        Path({str(marker)!r}).touch()
+        marker = Path({str(marker)!r})
+        times = len(marker.read_text()) if marker.exists() else 0
+        with marker.open("a") as appended:
+            appended.write("x")
         assert {holds_when}
     """
     suite = Suite.of(tmp_path, {"tiny/first/01": first, "tiny/good/01": CHECKS["tiny/good/01"]})
