@@ -37,6 +37,20 @@ def hold(kernel: Kernel, process: Process) -> int | None:
     return None
 
 
+def may_signal(kernel: Kernel, process: Process) -> bool:
+    """Whether this process is there and takes signals from here; another user's does not."""
+    descriptor = hold(kernel, process)
+    if descriptor is None:
+        return False
+    try:
+        kernel.signal(descriptor, 0)
+    except OSError:
+        return False
+    finally:
+        kernel.close_pidfd(descriptor)
+    return True
+
+
 def signal_group(kernel: Kernel, descriptor: int, pid: int, number: int) -> None:
     """Signal the process that ``descriptor`` holds and, where it leads its group, the whole group.
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from reference.files import write_atomically
 from reference.supervisor import events as ev
@@ -120,7 +121,10 @@ class RealWorld:
         """
         if self._root is None:
             return ()
-        memories = {memory.proxy_id: memory for memory in self._read_snapshot(self._root / "snapshot.json")}
+        memories = {
+            memory.proxy_id: self._believed(memory)
+            for memory in self._read_snapshot(self._root / "snapshot.json")
+        }
         for proxy_id, process in self._find_ours():
             memory = memories.get(proxy_id)
             if memory is None or memory.process is None or not self._lives(memory.process):
@@ -155,6 +159,29 @@ class RealWorld:
             return ()
         # After a reboot none of those processes can exist, and their crashes are forgiven.
         return found.memories if found.boot_id == self._boot else ()
+
+    def _believed(self, memory: ev.Memory) -> ev.Memory:
+        """What a snapshot says of a proxy, without a process that cannot be the proxy although it is there.
+
+        Somebody may have edited it. A proxy leads its session all its life, its environment names it unless the
+        command has cleared that, and another user's process is none of ours. The agent's id does not count: it may
+        be another one by now, and the snapshot is still its own.
+        """
+        process = memory.process
+        if process is None or not self._lives(process):
+            return memory
+        found = self._kernel.stat(process.pid)
+        environment = self._kernel.environment(process.pid) or {}
+        named = environment.get("CONNECT_PROXY_ID", memory.proxy_id) == memory.proxy_id
+        leads = found is not None and found.session == process.pid
+        if leads and named and processes.may_signal(self._kernel, process):
+            return memory
+        _log.warning(
+            "%s: the snapshot names process %d, which is no proxy of this agent; it is left alone",
+            memory.proxy_id,
+            process.pid,
+        )
+        return replace(memory, process=None)
 
     def _find_ours(self) -> Iterator[tuple[str, Process]]:
         for pid in self._kernel.pids():

@@ -83,8 +83,10 @@ def run(story: Callable[[Start], Awaitable[None]]) -> None:
     """Play a story with a way to start supervisors; end every process that they leave behind."""
     agents: list[Observed] = []
 
-    async def start(data_dir: Path | None, *specs: ProxySpec, refusal: str | None = None) -> Observed:
-        agent = Observed(data_dir, agent_id=str(data_dir), refusal=refusal)
+    async def start(
+        data_dir: Path | None, *specs: ProxySpec, refusal: str | None = None, agent_id: str = ""
+    ) -> Observed:
+        agent = Observed(data_dir, agent_id=agent_id or str(data_dir), refusal=refusal)
         await agent.proxies.start()
         agents.append(agent)
         for wanted in specs:
@@ -110,13 +112,21 @@ def run(story: Callable[[Start], Awaitable[None]]) -> None:
 
 
 @contextlib.contextmanager
-def stranger(*, started_after: int) -> Iterator[subprocess.Popen[bytes]]:
+def stranger(
+    *, started_after: int, leads: bool = False, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process of somebody else, whose start time the kernel tells from ``started_after``.
+
+    It has this environment, and ``leads`` a session of its own or is in ours.
 
     A pid comes round again after minutes at the earliest; a test that hands one over must not do it in one tick.
     """
     while True:
-        process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+        process = subprocess.Popen(
+            [sys.executable, "-c", "import signal; signal.pause()"],
+            start_new_session=leads,
+            env={**os.environ, **environment},
+        )
         found = linux.stat(process.pid)
         if found is not None and found.start_time > started_after:
             break
@@ -238,17 +248,19 @@ def test_an_adopted_proxy_that_dies_is_replaced_at_once(tmp_path: Path) -> None:
     run(story)
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"Version": 7, "Proxies": {}}', "missing"])
+@pytest.mark.parametrize("damage", ["", "{", '{"Version": 7, "Proxies": {}}', "missing", "a pipe"])
 def test_a_damaged_snapshot_loses_no_proxy(tmp_path: Path, damage: str) -> None:
     async def story(start: Start) -> None:
         agent = await start(tmp_path, spec())
         pid = await agent.running()
         await agent.proxies.shut_down(stop=False)
         snapshot = tmp_path / "proxy/snapshot.json"
-        if damage == "missing":
+        if damage in ("missing", "a pipe"):
             snapshot.unlink()
         else:
             snapshot.write_text(damage)
+        if damage == "a pipe":
+            os.mkfifo(snapshot)  # to read it would take until somebody writes
         successor = await start(tmp_path, spec())
         assert await successor.running() == pid
         assert (tmp_path / "proxy/snapshot.json.unusable").exists() == (damage != "missing")
@@ -287,6 +299,45 @@ def test_a_strangers_pid_is_neither_adopted_nor_signalled(tmp_path: Path) -> Non
             assert await successor.running() not in (pid, other.pid)
             successor.proxies.remove("web-proxy")
             await successor.gone()
+
+    run(story)
+
+
+@pytest.mark.parametrize("kind", ["in somebody's session", "another proxy"])
+def test_a_stranger_is_left_alone_although_the_snapshot_knows_who_it_is(tmp_path: Path, kind: str) -> None:
+    """Such a snapshot was edited, or is another agent's: the process that it names is none of ours."""
+    another = {"CONNECT_PROXY_ID": "db-proxy", "CONNECT_PROXY_AGENT_ID": "another"}
+    environment = another if kind == "another proxy" else {}
+
+    async def story(start: Start) -> None:
+        agent = await start(tmp_path, spec())
+        pid = await agent.running()
+        await agent.proxies.shut_down(stop=False)
+        ours = linux.stat(pid)
+        assert ours is not None
+        path = tmp_path / "proxy/snapshot.json"
+        with stranger(started_after=ours.start_time, leads=bool(environment), **environment) as other:
+            theirs = linux.stat(other.pid)
+            assert theirs is not None
+            document = json.loads(path.read_text())
+            document["Proxies"]["web-proxy"]["Config"] |= {"Pid": other.pid, "StartTime": theirs.start_time}
+            path.write_text(json.dumps(document))
+            successor = await start(tmp_path, spec())
+            assert await successor.running() == pid
+            successor.proxies.remove("web-proxy")
+            await successor.gone()
+            assert other.poll() is None
+
+    run(story)
+
+
+def test_an_agent_that_has_lost_its_id_knows_its_proxies_by_the_snapshot(tmp_path: Path) -> None:
+    async def story(start: Start) -> None:
+        agent = await start(tmp_path, spec())
+        pid = await agent.running()
+        await agent.proxies.shut_down(stop=False)
+        successor = await start(tmp_path, spec(), agent_id="another")
+        assert await successor.running() == pid
 
     run(story)
 
