@@ -1,7 +1,7 @@
 """How fast the agent answers, beside the least that a server of the same kind can do.
 
 ``python -m benchmarks.agent_api [--seconds S] [--services N]`` measures, in one run and in turn, on loopback: a bare
-Starlette application on uvicorn that echoes, on the same event loop, then an agent of ours with its state on disk.
+Starlette application that echoes, on the same server and event loop, then an agent of ours with its state on disk.
 
 ====================  ====================================================================================
 row                   what is done, by four connections that are kept open

@@ -7,17 +7,17 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
+import uvicorn
+from starlette.types import ASGIApp
 
 from reference.agent.sockets import claim, claim_unix
 from reference.agent.tls import server_context
 from reference.config.model import AgentConfig
 from reference.config.network import Address, TcpAddress
-from reference.http.asgi import ASGIApp
-from reference.http.server import Server
 
 _log = logging.getLogger("agent")
 
@@ -68,19 +68,53 @@ async def serve_until(
     end: asyncio.Event, app: ASGIApp, listeners: Listeners, *, ending: Callable[[], None]
 ) -> None:
     """Answer requests until ``end`` is set; ``ending`` then has readers who wait answered."""
-    servers = []
+    servings: list[asyncio.Future[object]] = []
+    running: list[_Server] = []
     for name, sockets, tls in (("HTTP", listeners.http, None), ("HTTPS", listeners.https, listeners.tls)):
-        server = Server(app, idle=_IDLE_CONNECTIONS)
-        await server.start(sockets, tls=tls)
-        servers.append(server)
+        if not sockets:
+            continue
+        server = _Server(_config(app, tls))
+        running.append(server)
+        servings.append(asyncio.ensure_future(server.serve(sockets=list(sockets))))
         for listener in sockets:
             _log.info("Started %s server on %s", name, _shown(listener))
-    await end.wait()
+    waiting: asyncio.Future[object] = asyncio.ensure_future(end.wait())
+    tasks: list[asyncio.Future[object]] = [waiting, *servings]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
     ending()
-    await asyncio.gather(*(server.end(within=_LAST_ANSWERS) for server in servers))
+    for server in running:
+        server.should_exit = True
+    await asyncio.gather(*servings)
+
+
+def _config(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+        timeout_keep_alive=_IDLE_CONNECTIONS,
+    )
+    config.load()
+    config.ssl = tls
+    return config
 
 
 def _shown(listener: socket.socket) -> str:
     if listener.family == socket.AF_UNIX:
         return f"{listener.getsockname()} (unix)"
     return "{}:{} (tcp)".format(*listener.getsockname()[:2])
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to the agent."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to capture."""
+        yield

@@ -149,8 +149,9 @@ def set_up(level: LogLevel, options: LogOptions | None = None) -> None:
     feed.adjust()
     # Whoever reads the log may go away; that is no reason to complain on stderr with each line.
     logging.raiseExceptions = False
-    # At DEBUG it speaks of the event loop.
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # It repeats what the agent says itself, and speaks of the event loop at DEBUG.
+    for name in ("uvicorn", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def set_level(level: LogLevel) -> None:

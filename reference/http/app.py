@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
 from reference.catalog.model import Status
 from reference.http import (
     acl,
@@ -27,11 +34,13 @@ from reference.http import (
     query,
     status,
 )
-from reference.http.asgi import ASGIApp, Receive, Response, Scope, Send
 from reference.http.backend import Backend
 from reference.http.exchange import Endpoint, Handler
 from reference.http.gate import Gate
 from reference.http.paths import Paths
+
+#: Below this (bytes) an answer does not get shorter; above, the fastest level already brings most of what can be had.
+_WORTH_COMPRESSING, _COMPRESSION = 1024, 1
 
 #: ``{id:path}`` because ids may hold slashes, and may be missing. See :class:`reference.http.paths.Paths`.
 ROUTES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
@@ -125,15 +134,17 @@ ROUTES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
 )
 
 
-def create_app(backend: Backend) -> ASGIApp:
+def create_app(backend: Backend) -> Starlette:
     """The API of one agent, as an ASGI application."""
-    endpoints = ((path, Endpoint(backend, handlers, path=path)) for path, handlers in ROUTES)
-    return Gate(Paths((("/", _root), *endpoints)), backend.config.http, backend.metrics)
+    endpoints = Paths((path, Endpoint(backend, handlers, path=path)) for path, handlers in ROUTES)
+    return Starlette(
+        routes=[Route("/", _root), Mount("", endpoints)],
+        middleware=[
+            Middleware(Gate, backend.config.http, backend.metrics),
+            Middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=_COMPRESSION),
+        ],
+    )
 
 
-async def _root(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["method"] in ("GET", "HEAD"):
-        answer = Response("Consul Agent", media_type="text/plain")
-    else:
-        answer = Response("Method Not Allowed", 405, {"Allow": "GET, HEAD"}, media_type="text/plain")
-    await answer(scope, receive, send)
+async def _root(request: Request) -> Response:
+    return PlainTextResponse("Consul Agent")

@@ -16,6 +16,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from typing import Any, TypeVar
 
 import msgspec
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from reference.access.authorizer import Authorizer, Level, Resource
 from reference.access.control import ProxyAuthorizer, RootToken
@@ -24,17 +28,6 @@ from reference.access.tokens import PermissionDenied, presented
 from reference.agent.services import KeeperError
 from reference.catalog.documents import StorageError
 from reference.config.durations import parse_duration
-from reference.http.asgi import (
-    Gone,
-    QueryParams,
-    Receive,
-    Request,
-    Response,
-    Scope,
-    Send,
-    StreamingResponse,
-    hang_up,
-)
 from reference.http.backend import Backend
 
 _log = logging.getLogger("http")
@@ -215,7 +208,7 @@ class Endpoint:
             took = (time.monotonic() - began) * 1000
             _log.debug("Request %s (%.3fms) from=%s", _describe(request), took, _peer(request))
 
-    async def _respond(self, request: Request) -> Response | StreamingResponse | None:
+    async def _respond(self, request: Request) -> Response | None:
         if request.method == "OPTIONS":
             return Response(headers={"Allow": self._allow})
         handler = self._handlers.get(request.method)
@@ -225,8 +218,6 @@ class Endpoint:
         try:
             answer = await _unless_gone(request, handler(Call(self._backend, request)))
             return None if answer is None else self._render(request, answer)
-        except Gone:
-            return None
         except ApiError as error:
             return self._refuse(request, error)
         except (PermissionDenied, UnknownToken, Forbidden) as error:
@@ -241,7 +232,7 @@ class Endpoint:
             _log.debug("where it failed", exc_info=True)
             return self._refuse(request, ApiError(500, "The agent failed to answer; its log says why."))
 
-    def _render(self, request: Request, answer: Answer) -> Response | StreamingResponse:
+    def _render(self, request: Request, answer: Answer) -> Response:
         headers = {name: _header(value) for name, value in answer.headers.items()}
         if answer.stream is not None:
             return StreamingResponse(answer.stream, answer.status, headers, media_type=answer.content_type)
@@ -265,7 +256,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Answer]) -> A
     if not {"index", "hash"} & request.query_params.keys():
         return await work
     answering = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(hang_up(request.receive))
+    leaving = asyncio.ensure_future(_hang_up(request))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return await answering if answering.done() else None
@@ -281,13 +272,18 @@ def _header(value: str) -> str:
     return " ".join(value.splitlines()).encode("utf-8", "replace").decode("latin-1")
 
 
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 def _describe(request: Request) -> str:
     """Method, path and query for the log, without the token (MP-TOK-001)."""
     shown = "&".join(
         f"{key}=<hidden>" if key == "token" else f"{key}={value}"
-        for key, value in request.query_params.pairs()
+        for key, value in request.query_params.multi_items()
     )
-    path = _SECRET_PATH.sub(r"\1<hidden>", request.path)
+    path = _SECRET_PATH.sub(r"\1<hidden>", request.url.path)
     return f"{request.method} {path}{'?' if shown else ''}{shown}"
 
 

@@ -10,9 +10,13 @@ import ipaddress
 import logging
 import time
 
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from reference.agent.metrics import Metrics
 from reference.config.network import HttpOptions
-from reference.http.asgi import ASGIApp, Message, Receive, Request, Response, Scope, Send
 
 _log = logging.getLogger("http")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -25,17 +29,13 @@ class Gate:
         self._app = app
         self._options = options
         self._metrics = metrics
-        self._headers = {
-            name.lower().encode("latin-1"): value.encode("latin-1")
-            for name, value in options.response_headers.items()
-        }
         self._writers = [ipaddress.ip_network(network) for network in options.allow_write_from]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it."""
         began = time.monotonic()
-        refusal = self._refusal(Request(scope, receive))
-        if self._headers:
+        refusal = self._refusal(Request(scope))
+        if self._options.response_headers:
             send = self._with_headers(send)
         if refusal is not None:
             await refusal(scope, receive, send)
@@ -47,9 +47,9 @@ class Gate:
             self._metrics.sample(*parts, milliseconds=(time.monotonic() - began) * 1000)
 
     def _refusal(self, request: Request) -> Response | None:
-        path = request.path
+        path = request.url.path
         if not self._options.allow_unprintable_paths and not _printable(request):
-            return Response(status=400)
+            return Response(status_code=400)
         if any(path.startswith(prefix) for prefix in self._options.block_endpoints):
             _log.error("Request %s %s, error: the endpoint is blocked", request.method, path)
             return _text("Endpoint is blocked by agent configuration", 403)
@@ -71,10 +71,9 @@ class Gate:
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *(header for header in message["headers"] if header[0] not in self._headers),
-                    *self._headers.items(),
-                ]
+                headers = MutableHeaders(scope=message)
+                for name, value in self._options.response_headers.items():
+                    headers[name] = value
             await send(message)
 
         return sending
@@ -82,7 +81,7 @@ class Gate:
 
 def _printable(request: Request) -> bool:
     """Whether the path, decoded, has only characters that are printed; spaces are."""
-    return all(character.isprintable() for character in request.path)
+    return all(character.isprintable() for character in request.scope["path"])
 
 
 def _text(text: str, status: int) -> Response:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reference.http.asgi import ASGIApp, Receive, Response, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-_NOWHERE = Response(status=404)
+_NOWHERE = Response(status_code=404)
 
 
 class Paths:

@@ -16,12 +16,13 @@ from reference.config.model import LogLevel
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
-    quiet = logging.getLogger("asyncio").level
+    quiet = {name: logging.getLogger(name).level for name in ("uvicorn", "asyncio")}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.raiseExceptions = raising
-    logging.getLogger("asyncio").setLevel(quiet)
+    for name, before in quiet.items():
+        logging.getLogger(name).setLevel(before)
 
 
 def test_a_line_has_the_originals_shape(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from reference.config.model import LogLevel, LogOptions
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, raising = root.handlers[:], root.level, logging.raiseExceptions
-    quiet = logging.getLogger("asyncio").level
+    quiet = {name: logging.getLogger(name).level for name in ("uvicorn", "asyncio")}
     yield
     for handler in root.handlers:
         if handler not in handlers and handler is not log.feed:
@@ -28,7 +28,8 @@ def logging_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.raiseExceptions = raising
-    logging.getLogger("asyncio").setLevel(quiet)
+    for name, before in quiet.items():
+        logging.getLogger(name).setLevel(before)
 
 
 def written(folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec.structs import replace
+from starlette.requests import Request
 
 import reference.agent.access as access
 import reference.agent.agent as agent
@@ -19,7 +20,6 @@ from reference.agent.proxies import Managed
 from reference.catalog.documents import Documents, MemoryDocuments
 from reference.config.load import LoadResult
 from reference.http.acl_legacy import LegacyView
-from reference.http.asgi import Request
 from reference.http.exchange import Answer, Call
 from tests.faulty import fault
 
@@ -100,7 +100,7 @@ def logs_tokens() -> None:
     """Writes requests into its log as they are, with the tokens in them."""
 
     def tell_all(request: Request) -> str:
-        return f"{request.method} {request.path}?{request.scope['query_string'].decode()}"
+        return f"{request.method} {request.url.path}?{request.url.query}"
 
     exchange._describe = tell_all
 

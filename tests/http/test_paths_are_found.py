@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reference.http.asgi import ASGIApp, Receive, Response, Scope, Send
 from reference.http.paths import Paths
 
 
 def naming(path: str) -> ASGIApp:
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await Response(json.dumps([path, scope["path_params"]]))(scope, receive, send)
+        await JSONResponse([path, Request(scope).path_params])(scope, receive, send)
 
     return application
 
