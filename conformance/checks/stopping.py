@@ -36,7 +36,7 @@ def check_deregistration_stops_the_proxy(lab: Lab) -> None:
     proxy = agent.proxy("web-proxy")
     accepted(deregister(agent, "web"))
     lab.until("proxy_stop", lambda: not proxy.alive(), what="the proxy is stopped")
-    lab.holds("blink", lambda: not agent.proxies(), what="no other is started")
+    lab.holds("quiet", lambda: not agent.proxies(), what="no other is started")
 
 
 @requirement("stopping/deregister/02")

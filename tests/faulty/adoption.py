@@ -131,12 +131,12 @@ def leaves_what_nobody_wants() -> None:
     "persistence/snapshot/04",
     "persistence/snapshot/05",
 )
-def remembers_a_second_later() -> None:
-    """Stores which proxies run a second after they have changed, and knows of no others."""
+def remembers_seconds_later() -> None:
+    """Stores which proxies run three seconds after they have changed, and knows of no others."""
     honest = RealWorld._persist
 
     def later(self: RealWorld, command: Any) -> None:
-        self._kernel.call_later(1.0, lambda: honest(self, command))
+        self._kernel.call_later(3.0, lambda: honest(self, command))
 
     RealWorld._persist = later  # type: ignore[method-assign]
     RealWorld._find_ours = lambda self: iter(())  # type: ignore[method-assign]

@@ -14,6 +14,8 @@ from reference.catalog.model import Service, Status
 from reference.dns.zone import Zone
 from reference.http import agent_services, wire
 from reference.http.exchange import Answer, ApiError, Call
+from reference.supervisor.kernel import Launch
+from reference.supervisor.linux import Linux
 from tests.faulty import fault
 
 
@@ -89,8 +91,8 @@ def _of_application(instance: Any) -> Any:
 
 @fault("discovery/health/01", "discovery/health/02", "discovery/health/05")
 def trusts_its_proxies() -> None:
-    """Takes each managed proxy for healthy, and does not look whether it listens."""
-    honest = checks.HealthChecks._start
+    """Takes each managed proxy for healthy, starts its default ones in its own time, and looks at none."""
+    honest, launch = checks.HealthChecks._start, Linux.launch
 
     def start(self: checks.HealthChecks, run: Any) -> None:
         if run.target is not None:
@@ -99,7 +101,15 @@ def trusts_its_proxies() -> None:
             run.look = None
         honest(self, run)
 
+    def at_leisure(self: Linux, order: Launch) -> Any:
+        # Or a proxy may listen before anybody can ask whether it is said to.
+        if "connect" in order.arguments:
+            later = ("/bin/sh", "-c", 'sleep 3; exec "$@"', "sh", *order.arguments)
+            order = replace(order, arguments=later, executable="/bin/sh")
+        return launch(self, order)
+
     checks.HealthChecks._start = start  # type: ignore[method-assign]
+    Linux.launch = at_leisure  # type: ignore[method-assign]
 
 
 @fault("discovery/health/03")

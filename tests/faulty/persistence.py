@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from msgspec.structs import replace
 from reference.agent.folder import PersistenceError, file_name
 from reference.agent.persistence import DataDirectory, Memory
 from reference.files import LinuxFiles
+from reference.http import agent_services
 from reference.supervisor import real, snapshot
 from reference.supervisor.real import RealWorld
 from tests.faulty import fault
@@ -123,24 +122,22 @@ def ends_over_a_bad_snapshot() -> None:
 
 @fault("removal/cleanup/01")
 def cannot_live_without_its_folder() -> None:
-    """Ends when somebody removes the proxy subdirectory of its data directory."""
-    honest = RealWorld.__init__
+    """Ends as soon as somebody asks for its services when the proxy subdirectory that it began with has gone."""
+    honest, services = RealWorld.__init__, agent_services.services
+    there: set[Path] = set()
 
-    def watching(self: RealWorld, *arguments: Any, **rest: Any) -> None:
+    def noting(self: RealWorld, *arguments: Any, **rest: Any) -> None:
         honest(self, *arguments, **rest)
-        root = self._root
+        if self._root is not None and self._root.exists():
+            there.add(self._root)
 
-        def watch() -> None:
-            there = False
-            while root is not None and (not there or root.exists()):
-                there = there or root.exists()
-                time.sleep(0.05)
-            if root is not None:
-                os._exit(1)
+    async def looking(call: Any) -> Any:
+        if not all(root.exists() for root in there):
+            os._exit(1)
+        return await services(call)
 
-        threading.Thread(target=watch, daemon=True).start()
-
-    RealWorld.__init__ = watching  # type: ignore[method-assign,assignment]
+    RealWorld.__init__ = noting  # type: ignore[method-assign,assignment]
+    agent_services.services = looking
 
 
 @fault("removal/cleanup/02")

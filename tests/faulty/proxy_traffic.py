@@ -76,7 +76,7 @@ def carries_streams_at_a_walking_pace() -> None:
     honest = Relay._proceed
 
     def slowly(self: Relay, *arguments: Any) -> None:
-        time.sleep(0.05)
+        time.sleep(0.5)
         honest(self, *arguments)
 
     Relay._proceed = slowly  # type: ignore[method-assign]
@@ -91,7 +91,7 @@ def dawdles_over_messages() -> None:
 
         def waits(self: Relay, events: int, honest: Callable[[Relay, int], None] = honest) -> None:
             if self.outward.moved + self.inward.moved < conversation:
-                time.sleep(0.005)
+                time.sleep(0.015)
             honest(self, events)
 
         setattr(Relay, name, waits)
@@ -154,13 +154,21 @@ def ends_streams_its_own_way() -> None:
 
 @fault("proxy/away/03", "proxy/drain/02", "logs/rotate/01", in_proxy=True)
 def knows_no_measure() -> None:
-    """Its proxies ask a dead agent without a pause, drain for ever, and open logs to everybody that they put aside."""
-    claim = LogFile._claim
+    """Its proxies ask a dead agent without a pause and say so, drain for ever, and let everybody read their logs."""
+    claim, ask = LogFile._claim, Watch._ask
 
     def opening(descriptor: int) -> None:
         os.fchmod(descriptor, 0o644)
         claim(descriptor)
 
+    def loudly(self: Watch, turn: Any) -> Any:
+        try:
+            return ask(self, turn)
+        except authorize.Unreachable as problem:
+            self._log.err(f"the agent is away: {problem}")
+            raise
+
     watch.pause_before = lambda failures, chance: 0.0
+    Watch._ask = loudly  # type: ignore[method-assign]
     Service._give_up = lambda self: None  # type: ignore[method-assign]
     LogFile._claim = staticmethod(opening)  # type: ignore[method-assign]
