@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from reference.agent.sockets import claim, claim_unix
+from reference.agent.sockets import claim, claim_unix, path_of
 from reference.agent.tls import server_context
 from reference.config.model import AgentConfig
 from reference.config.network import Address, TcpAddress
@@ -107,7 +107,7 @@ def _config(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
 
 def _shown(listener: socket.socket) -> str:
     if listener.family == socket.AF_UNIX:
-        return f"{listener.getsockname()} (unix)"
+        return f"{path_of(listener)} (unix)"
     return "{}:{} (tcp)".format(*listener.getsockname()[:2])
 
 

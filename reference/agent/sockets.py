@@ -53,7 +53,7 @@ def claim_unix(address: UnixAddress, options: UnixSocketOptions, *, what: str) -
     It is made where nobody finds it, and put in its place when owner and permissions are right.
     """
     path = Path(address.path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(path.name + _suffix())
     _check_left_over(path, what=what)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -77,6 +77,15 @@ def claim_unix(address: UnixAddress, options: UnixSocketOptions, *, what: str) -
             "and that unix_sockets names an owner that this user may give away to"
         ) from error
     return listener
+
+
+def path_of(listener: socket.socket) -> str:
+    """Where :func:`claim_unix` has put a socket, which itself only knows where it was made."""
+    return str(listener.getsockname()).removesuffix(_suffix())
+
+
+def _suffix() -> str:
+    return f".{os.getpid()}{TEMPORARY}"
 
 
 def _check_left_over(path: Path, *, what: str) -> None:

@@ -113,6 +113,7 @@ def test_over_a_socket_with_the_permissions_that_were_asked_for(tmp_path: Path) 
     with traffic(tmp_path, options, client) as running:
         assert environment(running)["CONSUL_HTTP_ADDR"] == f"unix://{path}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert f"Started HTTP server on {path} (unix)" in running.output()
         assert running.process is not None
         running.process.terminate()
         running.process.wait()
