@@ -18,8 +18,8 @@ from reference.config.network import Address, TcpAddress, UnixAddress, UnixSocke
 from reference.config.settings import Settings
 
 _UNIX = "unix://"
-#: What a sockaddr_un has room for.
-_LONGEST_PATH = 107
+#: What a sockaddr_un has room for (107 bytes), without what the name has more while the socket is made: a pid.
+_LONGEST_PATH = 107 - len(".4194304.tmp")
 
 
 def port(settings: Settings, name: str) -> int:

@@ -305,7 +305,7 @@ _IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "several addresses": ({"bind_addr": "127.0.0.1 127.0.0.2"}, "cannot contain multiple addresses"),
     "unknown template": ({"bind_addr": "{{ GetAllInterfaces | sort }}"}, "is not supported; those that are:"),
     "relative socket": ({"addresses": {"http": "unix://x"}}, "is not the path of a socket"),
-    "long socket": ({"addresses": {"http": "unix:///" + "x" * 107}}, "is too long for a socket"),
+    "long socket": ({"addresses": {"http": "unix:///" + "x" * 95}}, "is too long for a socket"),
     "socket for DNS": ({"addresses": {"dns": "unix:///x"}}, "DNS address cannot be a unix socket"),
     "socket for clients": ({"client_addr": "unix:///x"}, "client_addr cannot be a unix socket"),
     "HTTPS without certificate": (
