@@ -79,14 +79,21 @@ def _row(view: Mapping[str, Any]) -> tuple[str, ...]:
     since = datetime.now(UTC) - msgspec.convert(view["Since"], datetime)
     reason = str(view["Reason"])
     return (
-        str(view["ProxyID"]),
+        _shown(str(view["ProxyID"])),
         state,
         str(view.get("PID", "-")),
         "yes" if view["Ready"] else "no",
         str(view["Restarts"]),
         _age(since.total_seconds()),
         # A reason may quote what a program said.
-        " ".join(reason.split()),
+        _shown(" ".join(reason.split())),
+    )
+
+
+def _shown(text: str) -> str:
+    """On one line, and nothing in it that a terminal would obey: ids and programs' words are other people's."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
     )
 
 
@@ -112,7 +119,10 @@ def _restart(parsed: Parsed) -> int:
         done = json.loads(answer)
         took = time.monotonic() - began
         old = "none" if done["OldPID"] is None else done["OldPID"]
-        print(f"{proxy_id}: {old} -> {done['NewPID']} (ready by {done['ReadyBy']}, {took:.1f}s)", flush=True)
+        print(
+            f"{_shown(proxy_id)}: {old} -> {done['NewPID']} (ready by {done['ReadyBy']}, {took:.1f}s)",
+            flush=True,
+        )
     return DONE
 
 
@@ -156,7 +166,8 @@ def _stop_without_agent(parsed: Parsed, data_dir: Path) -> int:
 
 
 def _say_stopped(proxy_id: str, pid: int | None) -> None:
-    print(f"{proxy_id}: stopped" + (" (was not running)" if pid is None else f" (process {pid})"), flush=True)
+    how = "(was not running)" if pid is None else f"(process {pid})"
+    print(f"{_shown(proxy_id)}: stopped {how}", flush=True)
 
 
 def _logs(parsed: Parsed) -> int:
@@ -254,7 +265,7 @@ def _target(parsed: Parsed, proxy_id: str) -> str:
 
 
 def _complain(text: str) -> None:
-    print(f"Error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"Error: {_shown(' '.join(text.split()))}", file=sys.stderr)
 
 
 def _anywhere(arguments: Sequence[str], table: Sequence[Flag]) -> Parsed:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 from contextlib import suppress
@@ -33,6 +34,8 @@ _log = logging.getLogger("agent/proxy")
 
 _COLLAPSE_RANGE = 0x08
 _CHUNK = 1 << 20
+#: Names have room for 255 bytes, and there are endings such as ``-stdout.log.12``.
+_LONGEST_NAME = 200
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +46,16 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def file_name(proxy_id: str) -> str:
-    """The id as a file name: itself, unless it holds a slash, a dot alone or the like."""
-    return (
+    """The id as a file name: itself, unless it is very long, or holds a slash, a dot alone or the like."""
+    name = (
         quote(proxy_id, safe=" !#$&'()+,;=@[]{}~^")
         if proxy_id.strip(".")
         else quote(proxy_id).replace(".", "%2E")
     )
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(proxy_id.encode()).hexdigest()
+    return f"{name[: _LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
 def log_paths(data_dir: Path, proxy_id: str) -> tuple[Path, Path]:

@@ -71,6 +71,19 @@ def test_list_restart_and_logs_of_a_running_agent(folder: Path) -> None:
         assert proxies("logs", "-n=1", "a-proxy", at=one).stdout == "line 3\noops\n"
 
 
+def test_ids_of_any_length_and_kind_run_and_are_listed_in_a_line_each(folder: Path) -> None:
+    long, strange = "x" * 300, "a\n\x1b[31mb"
+    with agent(folder) as one:
+        one.define(saying(long, "echo here"), saying(strange, "true"))
+        one.start()
+        one.runs(f"{long}-proxy", f"{strange}-proxy")
+        listed = proxies("list", at=one).stdout.splitlines()
+        assert len(listed) == 3
+        assert listed[1].startswith("a\\n\\x1b[31mb-proxy")
+        eventually(lambda: proxies("logs", f"{long}-proxy", at=one).stdout == "here\n", "what it said")
+        assert proxies("stop", f"{long}-proxy", at=one).returncode == 0
+
+
 def test_a_stopped_proxy_stays_stopped_until_it_is_restarted(folder: Path) -> None:
     with agent(folder) as one:
         one.define(saying("a", "true"), saying("b", "true"))
