@@ -101,7 +101,7 @@ def check_deregistration_wakes_the_reader(lab: Lab) -> None:
     The reader is answered 404. Source: catalogue.
     """
     agent, current = _registered(lab)
-    with _blocked(lab, agent, current) as reading:
+    with _blocked(lab, agent, current, wait="10s") as reading:
         accepted(deregister(agent, "web"))
         assert _answer(lab, reading).status == 404
 

@@ -20,8 +20,11 @@ def check_thread_is_not_adopted(lab: Lab) -> None:
     """
     other = lab.agent(definitions=[lab.service("db", proxy={})], name="other").proxy("db-proxy")
     agent, proxy = _stopped(lab)
-    thread = lab.until("proxy_listens", lambda: _thread(other), what="the other process has threads")
-    assert thread is not None
+    lab.until("proxy_listens", other.listening_ports, what="the other process has started all of its threads")
+    threads = other.threads()
+    assert threads, "the other process has one thread only"
+    # The oldest: it is the least likely to end before the agent is back.
+    thread = min(threads, key=lambda each: each.pid)
     forge(agent, proxy, thread.pid, started=thread.started)
     agent.start()
     _is_started_anew(lab, agent, proxy)
@@ -91,10 +94,6 @@ def _is_started_anew(lab: Lab, agent: AgentUnderTest, old: Process) -> None:
     agent.proxy("web-proxy", other_than=old)
     accepted(deregister(agent, "web"))
     lab.until("proxy_stop", lambda: not agent.proxies("web-proxy"), what="the new proxy is stopped")
-
-
-def _thread(process: Process) -> Process | None:
-    return next(iter(process.threads()), None)
 
 
 def _uid(agent: AgentUnderTest) -> int:

@@ -216,6 +216,7 @@ def check_log_of_a_custom_proxy_stays_small(lab: Lab) -> None:
         options=supervision(log_rotate_bytes=8192, log_rotate_max_files=1000),
     )
     log = agent.log_dir / "web-proxy-stdout.log"
+    lab.until("log_written", lambda: content(log), what="the first number is logged")
     counted = b"".join(b"%d\n" % number for number in range(1, 60_001))
     length = len(counted)
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import proxyproof
@@ -97,7 +97,8 @@ def _meet(plan: MutantsPlan, wanted: Mapping[str, Sequence[str]], gathered: _Gat
             time_scale=plan.time_scale,
             patience=_PATIENCE,
             repeat=1,
-            tuning=DEFAULTS,
+            # What matters is that a lie is caught, not how it can be told in fewest words.
+            tuning=replace(DEFAULTS, shortening=False),
             folder=str(folder),
             history=str(history),
         ),

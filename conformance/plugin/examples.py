@@ -36,7 +36,8 @@ def for_all(
     examples: int,
     tell: Callable[[Example], str],
 ) -> None:
-    """Draw ``examples`` of the strategy and have each proven; one that raises an AssertionError is made shorter.
+    """Draw ``examples`` of the strategy and have each proven; one that raises an AssertionError is made shorter
+    unless the operator does not want that.
 
     ``tell`` puts an example into words; examples of the same words are the same. Raises :class:`Falsified`.
     """
@@ -62,7 +63,7 @@ def for_all(
         max_examples=count,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if lab.tuning.shortening else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
         verbosity=Verbosity.quiet,

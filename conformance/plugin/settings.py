@@ -18,13 +18,14 @@ class Tuning:
     ``throughput_floor`` is what the pair of proxies must at least carry of what the direct path does,
     ``latency_ceiling`` how many times as long as directly a round trip through it may take. The defaults leave room
     for a machine that does other work meanwhile. ``seed`` chooses what generated checks try, and ``examples`` how many
-    they do where it is not left to them.
+    they do where it is not left to them. Without ``shortening`` the first example that fails is told as it is.
     """
 
     throughput_floor: float = 0.03
     latency_ceiling: float = 40.0
     seed: int = 0
     examples: int | None = None
+    shortening: bool = True
 
 
 DEFAULTS = Tuning()

@@ -42,6 +42,7 @@ def adopts_a_strangers_pid() -> None:
             return None
 
     processes.hold = by_pid_alone
+    RealWorld._believed = lambda self, memory: memory  # type: ignore[method-assign]
 
 
 @fault("lifecycle/adopt/07", "lifecycle/reload/02", "lifecycle/sequence/01")

@@ -76,7 +76,7 @@ def carries_streams_at_a_walking_pace() -> None:
     honest = Relay._proceed
 
     def slowly(self: Relay, *arguments: Any) -> None:
-        time.sleep(0.5)
+        time.sleep(0.15)
         honest(self, *arguments)
 
     Relay._proceed = slowly  # type: ignore[method-assign]
@@ -91,7 +91,7 @@ def dawdles_over_messages() -> None:
 
         def waits(self: Relay, events: int, honest: Callable[[Relay, int], None] = honest) -> None:
             if self.outward.moved + self.inward.moved < conversation:
-                time.sleep(0.015)
+                time.sleep(0.01)
             honest(self, events)
 
         setattr(Relay, name, waits)
