@@ -119,7 +119,8 @@ def _broken(told: _Told, without: frozenset[Safeguard], *, html: str | None) -> 
         f"\nbroken:   {rule}: {RULES[rule]}\n"
         f"          {outcome.breach}\n"
         f"schedule: {len(short.deeds)} of {len(told.outcome.schedule.deeds)} deeds "
-        "(put it into a file and play it with -schedule)\n\n"
+        "(put it into a file and play it with -schedule)\n"
+        f"drawn:    {html or 'with -html FILE added to the command below, a lane for each process'}\n\n"
         f"{short}\n"
         f"again:    {told.again}"
     )

@@ -20,6 +20,7 @@ def test_seeds_that_break_nothing_are_counted(capsys: Output) -> None:
 def test_a_breach_is_told_in_short_with_the_command_that_tells_it_again(capsys: Output) -> None:
     assert main(["simulate", "-seeds", "0..50", "-hours", "0.2", "-ablate", "search"]) == 1
     story = capsys.readouterr().out
+    assert "drawn:    with -html FILE" in story
     again = story.splitlines()[-1].removeprefix("again:    proxyproof ")
     assert main(again.split()) == 1
     assert capsys.readouterr().out == story
@@ -52,7 +53,7 @@ def test_the_last_story_is_written_and_drawn(tmp_path: Path, capsys: Output) -> 
     assert main(["simulate", "-seeds", "0..50", "-hours", "0.2", "-ablate", "search", *files]) == 1
     assert "BROKEN (twins)" in trace.read_text()
     assert "Broken: twins" in html.read_text()
-    capsys.readouterr()
+    assert f"drawn:    {html}" in capsys.readouterr().out
 
 
 def test_safeguards_are_listed(capsys: Output) -> None:
