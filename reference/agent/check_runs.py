@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -53,8 +52,7 @@ class CheckSettings(msgspec.Struct, frozen=True, kw_only=True):
     reap_after_min: float = 60.0
 
 
-@dataclass(kw_only=True, eq=False)
-class Run:
+class Run(msgspec.Struct, kw_only=True, eq=False):
     """A check under way; ``check`` is its result, ``shown`` what the mesh knows of it."""
 
     check: Check
@@ -68,7 +66,7 @@ class Run:
     trouble: str = ""
     critical_since: float | None = None
     #: Ends the pause between two looks, which come closely again where it was told to start over.
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    wake: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     start_over: bool = False
     task: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None

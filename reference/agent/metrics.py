@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from reference.config.model import Telemetry
 
@@ -17,8 +18,7 @@ from reference.config.model import Telemetry
 INTERVAL, _KEPT = 10.0, 6
 
 
-@dataclass
-class Aggregate:
+class Aggregate(msgspec.Struct):
     """What several values of one name come to; ``mean`` and ``spread`` as Welford keeps them, which loses no digits."""
 
     count: int = 0
@@ -44,12 +44,11 @@ class Aggregate:
         return math.sqrt(self.spread / (self.count - 1)) if self.count > 1 else 0.0
 
 
-@dataclass
-class Interval:
+class Interval(msgspec.Struct):
     """One interval: when it began (s since the epoch), and what was sampled in it."""
 
     began: float
-    samples: dict[str, Aggregate] = field(default_factory=dict)
+    samples: dict[str, Aggregate] = msgspec.field(default_factory=dict)
 
 
 class Metrics:

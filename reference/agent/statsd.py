@@ -12,7 +12,8 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from reference.agent.metrics import Metrics
 from reference.config.model import Telemetry
@@ -27,8 +28,7 @@ DATAGRAM, _MOST_WAITING = 1400, 100_000
 Readings = Callable[[], Mapping[str, float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Line:
+class _Line(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     value: float
     kind: str

@@ -24,7 +24,6 @@ nothing: it takes the index of the last removal of anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -69,14 +68,13 @@ class NodeCheck(msgspec.Struct, frozen=True, kw_only=True):
     check: Indexed[Check]
 
 
-@dataclass(kw_only=True)
-class _Entry:
+class _Entry(msgspec.Struct, kw_only=True):
     """A node with what is on it; ``about`` has the ids of the checks of each service, of the node under ``""``."""
 
     node: Indexed[Node]
-    services: dict[str, Indexed[Service]] = field(default_factory=dict)
-    checks: dict[str, Indexed[Check]] = field(default_factory=dict)
-    about: dict[str, set[str]] = field(default_factory=dict)
+    services: dict[str, Indexed[Service]] = msgspec.field(default_factory=dict)
+    checks: dict[str, Indexed[Check]] = msgspec.field(default_factory=dict)
+    about: dict[str, set[str]] = msgspec.field(default_factory=dict)
 
     def checks_about(self, service_id: str) -> list[Indexed[Check]]:
         """The checks of one service, or with the empty id those of the node, by id."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -46,20 +46,24 @@ def boolean(raw: str) -> bool:
 _EXPECTED: Mapping[Callable[[str], Any], str] = {integer: "a whole number", boolean: "true or false"}
 
 
-class Flag(NamedTuple):
+class Flag:
     """One flag: its name without dashes, what it says in the help, and how its value is read."""
 
-    name: str
-    help: str
-    read: Callable[[str], Any] = text
-    repeatable: bool = False
+    def __init__(
+        self, *, name: str, help: str, read: Callable[[str], Any] = text, repeatable: bool = False
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.read = read
+        self.repeatable = repeatable
 
 
-class Parsed(NamedTuple):
+class Parsed:
     """What was given: ``(name, value)`` in the order of the command line, and the arguments after the flags."""
 
-    given: tuple[tuple[str, Any], ...]
-    rest: tuple[str, ...]
+    def __init__(self, *, given: tuple[tuple[str, Any], ...], rest: tuple[str, ...]) -> None:
+        self.given = given
+        self.rest = rest
 
     def last(self, name: str, default: Any = None) -> Any:
         """The value that counts for a flag that is not repeatable."""

@@ -18,7 +18,6 @@ Names are equal regardless of case.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -51,8 +50,7 @@ class IntentionError(ValueError):
     """What was asked for cannot be; the text is for the caller."""
 
 
-@dataclass(frozen=True, order=True)
-class Party:
+class Party(msgspec.Struct, frozen=True, order=True):
     """A service, the services of a namespace (``name`` is ``*``), or all of them (both are ``*``)."""
 
     name: str

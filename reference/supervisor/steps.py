@@ -6,8 +6,7 @@ core is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec.structs import replace
 
 from reference.supervisor import events as ev
@@ -15,8 +14,7 @@ from reference.supervisor.fingerprint import fingerprint
 from reference.supervisor.spec import Process, ProxySpec, ProxyState, ProxyStatus, Tally, Timings
 
 
-@dataclass
-class Managed:
+class Managed(msgspec.Struct):
     """One proxy: ``wanted`` is ``None`` once it shall go, ``held`` is why a wanted one shall not run."""
 
     proxy_id: str
