@@ -117,4 +117,5 @@ class Collector(Listener):
             return
         self._parts.append(result)
         if over:
-            self._announce(next(whole for whole in self.results if whole.key == result.key))
+            (whole,) = combined(part for part in self._parts if part.key == result.key)
+            self._announce(whole)
