@@ -272,7 +272,14 @@ class ProcessWorld:
         old = self._known[service]
 
         def another(process: Process) -> bool:
-            return process != old and process.stat().sid != old.pid  # nor what the old one has started
+            session = process.stat().sid
+            if session != old.pid:
+                return True
+            # What the old one has started is in its session, unless its pid was given anew: after a reboot of a
+            # container the same few come again.
+            with suppress(ProcessLookupError):
+                return Process.of(session) != old
+            return False
 
         self._expect_one(service, another, f"one process of {service}-proxy runs, and not that of {old.pid}")
 

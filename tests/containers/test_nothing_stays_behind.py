@@ -32,7 +32,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process group of its own, like one of a terminal."""
-    with subprocess.Popen(command(folder / "report", *arguments), start_new_session=True) as child:
+    # Whoever runs the tests in the background has taught them to ignore Ctrl-C: not so a run in a terminal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        child = subprocess.Popen(command(folder / "report", *arguments), start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with child:
         try:
             yield child
         finally:
