@@ -86,7 +86,8 @@ class Machine:
         self._workspace = workspace
         self._labels = {engine.RUN: str(workspace.parent)}
         self._network: Network
-        self._container: Container
+        # The last one runs; an upgrade puts another in its place.
+        self._containers: list[Container] = []
         self._held = ExitStack()
         self._inside: Inside
 
@@ -97,7 +98,7 @@ class Machine:
             )
             held.callback(engine.remove, self._network)
             self._inside = held.enter_context(Inside())
-            held.callback(lambda: engine.remove(self._container))
+            held.callback(self._remove)
             self._boot()
             self._held = held.pop_all()
         return self
@@ -107,6 +108,14 @@ class Machine:
     ) -> None:
         """Remove the containers and the network."""
         self._held.close()
+
+    def _remove(self) -> None:
+        for container in self._containers:
+            engine.remove(container)
+
+    @property
+    def _container(self) -> Container:
+        return self._containers[-1]
 
     @property
     def address(self) -> str:
@@ -197,7 +206,7 @@ class Machine:
         return Neighbour(address=_address(container, self._network), _container=container)
 
     def _boot(self) -> None:
-        self._container = self._client.containers.create(
+        container = self._client.containers.create(
             self._image,
             entrypoint=["sleep", "infinity"],
             init=True,
@@ -206,6 +215,7 @@ class Machine:
             volumes={str(self._workspace): {"bind": str(self._workspace), "mode": "rw"}},
             labels=self._labels,
         )
+        self._containers.append(container)
         self._container.start()
         self._enter()
 
