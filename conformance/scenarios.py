@@ -273,8 +273,8 @@ class ProcessWorld:
 
         def another(process: Process) -> bool:
             session = process.stat().sid
-            if session != old.pid:
-                return True
+            if process == old or session != old.pid:
+                return process != old
             # What the old one has started is in its session, unless its pid was given anew: after a reboot of a
             # container the same few come again.
             with suppress(ProcessLookupError):
