@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import gc
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
-def imported(module: str) -> ModuleType:
-    """The module, which the collector never looks at again, nor at anything else that was there before."""
+@contextmanager
+def importing() -> Iterator[None]:
+    """The collector never looks at what is imported meanwhile, nor at anything that was there before."""
     gc.disable()
     try:
-        return importlib.import_module(module)
+        yield
     finally:
         gc.freeze()
         gc.enable()
+
+
+def imported(module: str) -> ModuleType:
+    """The module, imported as :func:`importing` says."""
+    with importing():
+        return importlib.import_module(module)

@@ -6,7 +6,6 @@ It runs in every process that executes checks. A result leaves that process as a
 
 from __future__ import annotations
 
-import gc
 import re
 import resource
 import signal
@@ -26,6 +25,7 @@ from conformance.plugin.lab import Lab
 from conformance.plugin.settings import RunSettings, Variant
 from conformance.report.verdict import Verdict
 from conformance.targets import resolve
+from proxyproof.start import importing
 
 OPTION = "--proxyproof"
 PROPERTY = "proxyproof"
@@ -55,8 +55,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Until the checks are imported: they stay, as does what imports them, so there is no garbage to look for.
-    gc.disable()
     # Here and not at import: the suite's own tests import the checks, and this module after them.
     pytest.register_assert_rewrite("conformance.checks")
     config.addinivalue_line("markers", "requirement(id): the requirement that this check proves")
@@ -77,9 +75,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )  # round by round: what breaks one check for a while need not break it each time
 
 
-def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """This is when the checks are imported."""
+    with importing():
+        return (yield)
 
 
 def repetition_id(number: int) -> str:
