@@ -41,6 +41,8 @@ class Household:
 @pytest.fixture
 def household(lab: Lab) -> Household:
     made = Household(lab)
+    for name, probe in made.probes.items():
+        lab.until("proxy_start", probe.starts, what=f"{name}-proxy handles signals")
     stored(lab, made.agent, *made.proxies().values())
     return made
 
@@ -195,6 +197,7 @@ def test_a_stranger_has_the_pid(lab: Lab) -> None:
         name="other", definitions=[lab.service("stranger", proxy={"command": stranger_probe.command})]
     )
     stranger = other.proxy("stranger-proxy")
+    lab.until("proxy_start", stranger_probe.starts, what="the stranger handles signals")
     agent = lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})])
     proxy = next(each for each in agent.proxies("web-proxy"))
     stored(lab, agent, proxy)
