@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import queue
 import random
 import select
 import socket
 import ssl
+import termios
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +23,8 @@ from hypothesis import strategies as st
 from reference.proxy.buffers import BIG_BUFFERS, PIECE, Buffers
 from reference.proxy.bulk import Bulk
 from reference.proxy.loop import Loop, Timer
-from reference.proxy.relay import STREAM_TURNS, Relay
-from reference.proxy.tls import Tls, reset
+from reference.proxy.relay import STREAM_TURN, STREAM_TURNS, Relay
+from reference.proxy.tls import RECORD, Tls, reset
 from tests.proxy.running import exactly
 from tests.proxy.test_tls_corners import made, shake, sockets
 
@@ -52,6 +56,7 @@ class Bridge:
         self.plain, near = socket.socketpair()
         self.plain.settimeout(30)
         here, there = sockets()
+        self._near_tls = here.fileno()
         relayed = Tls(CLIENT, here, server=False)
 
         def greet() -> None:
@@ -117,6 +122,23 @@ class Bridge:
             yield
         finally:
             go_on.set()
+
+    def arrived(self, size: int) -> None:
+        """While it is held: wait until so many encrypted bytes are where the relay will find them.
+
+        Sent is not yet there: a busy kernel may take its time between both ends of a connection on one machine.
+        """
+        waiting = array.array("i", [0])
+        deadline = time.monotonic() + 30
+        while waiting[0] < size:
+            assert time.monotonic() < deadline, f"{waiting[0]} of {size} bytes are there"
+            fcntl.ioctl(self._near_tls, termios.FIONREAD, waiting)
+
+    def broken_off(self) -> None:
+        """While it is held: wait until the reset is where the relay will find it."""
+        poll = select.poll()
+        poll.register(self._near_tls, 0)
+        assert poll.poll(30_000)
 
     def break_off(self) -> None:
         """Reset the TLS connection, as a proxy does with a peer that it does not let in."""
@@ -233,6 +255,7 @@ def test_pieces_as_proxies_send_them_are_a_stream(bulk: Bulk) -> None:
         for _ in range(STREAM_TURNS):
             with relayed.held():
                 relayed.tls.sendall(bytes(PIECE))
+                relayed.arrived(STREAM_TURN // RECORD * (RECORD + OVERHEAD) + RECORD + OVERHEAD)
             assert exactly(relayed.plain, PIECE) == bytes(PIECE)
         relayed.plain.sendall(b"pong")
         assert exactly(relayed.tls, 4) == b"pong"
@@ -302,6 +325,7 @@ def test_a_peer_that_breaks_off_before_a_word_refuses_us_whatever_meets_it_first
         with relayed.held():
             for deed in (relayed.break_off, speak) if peer_first else (speak, relayed.break_off):
                 deed()
+            relayed.broken_off()
         assert relayed.over.wait(30)
         assert relayed.ends != [None]
         assert relayed.relay.refused
@@ -314,6 +338,7 @@ def test_a_peer_that_has_answered_does_not_refuse_us_when_it_breaks_off() -> Non
         with relayed.held():
             relayed.plain.sendall(b"hello")
             relayed.break_off()
+            relayed.broken_off()
         assert relayed.over.wait(30)
         assert not relayed.relay.refused
 
@@ -322,6 +347,7 @@ def test_a_client_that_breaks_off_is_not_refused_by_the_peer() -> None:
     with bridge() as relayed:
         with relayed.held():
             relayed.tls.sendall(b"too late")
+            relayed.arrived(len(b"too late") + OVERHEAD)
             relayed.plain.close()
         assert relayed.over.wait(30)
         assert not relayed.relay.refused
