@@ -21,7 +21,10 @@ from conformance.report.model import TimedWait
 
 Found = TypeVar("Found")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
+#: Seconds between two looks: of what has to hold, and of what is about to run out of its budget.
+_CLOSE = 0.1
+#: Of what is awaited: part of the time that it has already taken, seconds at least, and at most.
+_PART, _SHORTEST, _LONGEST = 0.25, 0.005, 0.5
 
 
 class CheckFailure(AssertionError):
@@ -62,7 +65,7 @@ class Waits:
         """
         allowed, patience = self.budget(budget_name), self._budgets.patience
         began = time.monotonic()
-        pause, last = _FIRST_PAUSE, ""
+        last = ""
         while True:
             found, reason = _attempt(predicate)
             took = time.monotonic() - began
@@ -82,8 +85,7 @@ class Waits:
                     f"never: {what} did not happen within {took:.2f} s, {patience:g} times the budget "
                     f"{budget_name}{seen}"
                 )
-            time.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            time.sleep(_pause(took, allowed))
 
     def holds(self, budget_name: str, predicate: Callable[[], object], *, what: str) -> None:
         """Watch for the whole of a budget that ``predicate`` stays true: for things that must not happen.
@@ -101,7 +103,7 @@ class Waits:
             if took >= allowed:
                 self._record(budget_name, what, took, "held")
                 return
-            time.sleep(min(_LONGEST_PAUSE, allowed - took))
+            time.sleep(min(_CLOSE, allowed - took))
 
     def _record(self, budget: str, what: str, took: float, outcome: str) -> None:
         timing = TimedWait(
@@ -114,6 +116,16 @@ class Waits:
         )
         self.timings.append(timing)
         self._history.record("wait", budget=budget, what=what, took=timing.seconds, outcome=outcome)
+
+
+def _pause(took: float, allowed: float) -> float:
+    """Seconds until the next look at what has not come yet.
+
+    A look costs work, of the suite and of what it judges, which others beside it wait for. What comes just within its
+    budget is seen just within it.
+    """
+    pause = min(max(took * _PART, _SHORTEST), _LONGEST)
+    return min(pause, max((allowed - took) / 2, _CLOSE)) if took < allowed else pause
 
 
 def _attempt(predicate: Callable[[], Found]) -> tuple[Found | None, str]:

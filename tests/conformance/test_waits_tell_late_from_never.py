@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -56,6 +57,26 @@ def test_late(waits: Waits, clock: Clock) -> None:
     with pytest.raises(Late, match=r"late: it comes took .* budget short is 0\.2 s"):
         waits.until("short", after(BUDGET * 1.2, clock), what="it comes")
     assert waits.timings[0].outcome == "late"
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 10.0, 60.0])
+def test_what_comes_just_within_its_budget_is_in_time(clock: Clock, seconds: float) -> None:
+    table = {"one": Budget(name="one", seconds=seconds, meaning="a test")}
+    waits = Waits(Budgets(table=table), History())
+    waits.until("one", after(max(seconds - 0.11, seconds / 2), clock), what="it comes")
+    assert waits.timings[0].outcome == "in time"
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(0.5, 20), (10.0, 50), (60.0, 150)])
+def test_what_takes_long_is_looked_at_less_often(clock: Clock, seconds: float, looks: int) -> None:
+    table = {"one": Budget(name="one", seconds=seconds, meaning="a test")}
+    seen: list[float] = []
+    with pytest.raises(Never):
+        Waits(Budgets(table=table, patience=1.0), History()).until(
+            "one", lambda: seen.append(clock.now), what="it comes"
+        )
+    assert len(seen) <= looks
+    assert max(later - sooner for sooner, later in pairwise(seen)) <= 0.5
 
 
 def test_never(waits: Waits, clock: Clock) -> None:
