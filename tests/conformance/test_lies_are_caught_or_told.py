@@ -45,12 +45,12 @@ def suite(tmp_path: Path) -> Suite:
 
 
 def judge(
-    suite: Suite, *faults: Mapping[str, Any], exempt: Mapping[str, str] = FAR_FREE
+    suite: Suite, *faults: Mapping[str, Any], exempt: Mapping[str, str] = FAR_FREE, workers: str = "0"
 ) -> tuple[int, dict[str, Any], str]:
     """Exit code, ``mutants.json`` and what was said."""
     listing = json.dumps({"faults": faults, "exempt": exempt})
     catalogue = shlex.join([sys.executable, "-c", f"print({listing!r})"])
-    finished = suite.call(suite.command("mutants", "--faults", catalogue, "-n", "2"))
+    finished = suite.call(suite.command("mutants", "--faults", catalogue, "-n", workers))
     path = suite.folder / "proxyproof-mutants" / "mutants.json"
     text = path.read_text() if path.exists() else ""
     return finished.returncode, json.loads(text) if text else {}, finished.stdout + finished.stderr
@@ -60,8 +60,9 @@ def outcomes(document: Mapping[str, Any]) -> dict[str, str]:
     return {cell["requirement"]: cell["outcome"] for row in document["rows"] for cell in row["cells"]}
 
 
-def test_a_lie_that_is_caught_is_killed_and_others_are_spared(suite: Suite) -> None:
-    code, document, _ = judge(suite, fault(LIAR, "tiny/good/01"))
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_lie_that_is_caught_is_killed_and_others_are_spared(suite: Suite, workers: str) -> None:
+    code, document, _ = judge(suite, fault(LIAR, "tiny/good/01"), workers=workers)
     assert (code, outcomes(document)["tiny/good/01"]) == (0, "killed")
     assert set(outcomes(document).values()) == {"killed", "spared"}
     jsonschema.validate(document, json.loads(schema()))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 CHECKOUT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(600)
@@ -25,6 +26,10 @@ def run(*command: str | Path, cwd: Path) -> str:
     return finished.stdout
 
 
+def uv(*arguments: str | Path, cwd: Path) -> None:
+    run(find_uv_bin(), *arguments, "--quiet", cwd=cwd)
+
+
 @pytest.fixture(scope="module")
 def outside() -> Iterator[Path]:
     # Not tmp_path: its folders are closed to the unprivileged user that the suite runs agents as.
@@ -35,15 +40,16 @@ def outside() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def wheel(outside: Path) -> Path:
-    run(sys.executable, "-m", "venv", "clean", cwd=outside)  # which stays so: wheels are built elsewhere
-    run("clean/bin/pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", "dist", CHECKOUT, cwd=outside)
+    uv("build", "--wheel", "--out-dir", "dist", CHECKOUT, cwd=outside)
     (built,) = (outside / "dist").glob("proxyproof-*.whl")
     return built
 
 
 @pytest.fixture(scope="module")
 def command(outside: Path, wheel: Path) -> Path:
-    run("clean/bin/pip", "install", "--quiet", wheel, cwd=outside)
+    uv("venv", "--python", sys.executable, "clean", cwd=outside)
+    # Compiled, for the suite runs agents as a user who may not write there.
+    uv("pip", "install", "--python", "clean/bin/python", "--compile-bytecode", wheel, cwd=outside)
     return outside / "clean/bin/proxyproof"
 
 
