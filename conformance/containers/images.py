@@ -84,15 +84,21 @@ def build(
             waiting.result()
         for base in sorted(base.image for base in wanted):
             announce(base)
-        for image in IMAGES:
-            build_one(
+        # The installer in each is one that works alone: beside each other they leave no processor idle.
+        building = {
+            image.name: others.submit(
+                build_one,
                 client,
                 name=image.name,
                 context=context(data.path("fixtures", "images", image.folder), wheels.get(image.python, ())),
                 base=image.base.image if offline else image.registry_base,
                 offline=offline,
             )
-            announce(image.name)
+            for image in IMAGES
+        }
+        for name, built in building.items():
+            built.result()
+            announce(name)
 
 
 def remove(client: docker.DockerClient, announce: Callable[[str], None]) -> None:
