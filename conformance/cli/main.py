@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from conformance.cli import images, mutants, report, requirements, run, smoke
 from conformance.cli.common import BROKEN, USAGE, UsageError
 from conformance.mutants.faults import FaultsError
 from conformance.plugin import discovery
@@ -18,6 +18,12 @@ from conformance.requirements import RegisterError, load
 from conformance.requirements.register import FOLDER as REQUIREMENTS
 from conformance.targets import TargetError
 
+#: The module of each, in the order in which they are listed.
+COMMANDS = {
+    name: f"conformance.cli.{name}"
+    for name in ("run", "smoke", "images", "mutants", "report", "requirements")
+}
+
 
 def main(
     arguments: Sequence[str], *, checks: Path = discovery.FOLDER, requirements_folder: Path = REQUIREMENTS
@@ -27,7 +33,7 @@ def main(
     ``checks`` and ``requirements`` are the folders of the suite's own; its tests bring others.
     """
     try:
-        options = parser().parse_args(arguments)
+        options = parser(arguments[:1]).parse_args(arguments)
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else USAGE
     try:
@@ -47,10 +53,13 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-def parser() -> argparse.ArgumentParser:
-    """What the command line may say."""
+def parser(wanted: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """What the command line may say.
+
+    Only the ``wanted`` commands are known, unless there are none such: none waits for what another one imports.
+    """
     made = argparse.ArgumentParser(prog="proxyproof", allow_abbrev=False)
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    for command in (run, smoke, images, mutants, report, requirements):
-        command.add(commands)
+    for name in [name for name in COMMANDS if name in wanted] or COMMANDS:
+        importlib.import_module(COMMANDS[name]).add(commands)
     return made
