@@ -47,12 +47,27 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="how many checks of the same behaviours, which must pass, each faulty agent meets (%(default)s)",
     )
     judge.add_argument(
-        "--far", type=count, default=1, metavar="N", help="the same of other behaviours (%(default)s)"
+        "--far",
+        type=_share,
+        default=1.0,
+        metavar="X",
+        help="the same of other behaviours; 0.25: one for every fourth faulty agent (%(default)g)",
     )
     judge.add_argument(
         "--report", type=Path, default=Path("proxyproof-mutants"), metavar="DIR", help="(%(default)s)"
     )
     pace(judge)
+
+
+def _share(text: str) -> float:
+    """An option that is a number, whole or not, from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of checks for each faulty agent")
+    return value
 
 
 def _run(options: argparse.Namespace, register: Register, checks: Sequence[Check]) -> int:

@@ -95,17 +95,20 @@ def problems(catalogue: Catalogue, requirements: Iterable[str]) -> Iterator[str]
             yield f"{entry} is exempt, and broken all the same: remove the exemption"
 
 
-def judged_by(fault: Fault, checked: Iterable[str], *, near: int, far: int) -> tuple[str, ...]:
+def judged_by(fault: Fault, checked: Iterable[str], *, near: int, far: float) -> tuple[str, ...]:
     """The requirements whose checks the faulty agent meets: those that it breaks, and samples of the others.
 
     ``near`` of the same behaviours and ``far`` of all the rest: the same ones each time, and hardly any others when
-    requirements are added.
+    requirements are added. With a ``far`` of 0.25 every fourth faulty agent, by lot, meets one; what
+    is said to break nothing meets one at least.
     """
     behaviours = {_behaviour(entry) for entry in fault.breaks}
     others = sorted(set(checked) - fault.breaks - fault.disturbs, key=lambda entry: _lot(fault, entry))
     neighbours = [entry for entry in others if _behaviour(entry) in behaviours]
     strangers = [entry for entry in others if _behaviour(entry) not in behaviours]
-    return tuple(sorted({*fault.breaks, *neighbours[:near], *strangers[:far]}))
+    share = int.from_bytes(_lot(fault, "")) / (1 << 256)
+    some = int(far) + (share < far % 1) if fault.breaks else max(int(far), 1)
+    return tuple(sorted({*fault.breaks, *neighbours[:near], *strangers[:some]}))
 
 
 def _lot(fault: Fault, requirement: str) -> bytes:

@@ -79,6 +79,11 @@ class Row:
         return all(cell.outcome in GOOD for cell in self.cells)
 
     @property
+    def dead(self) -> bool:
+        """Whether it never came up."""
+        return any(cell.outcome is Outcome.DEAD for cell in self.cells)
+
+    @property
     def doubtful(self) -> tuple[str, ...]:
         """The requirements at which it was not."""
         return tuple(cell.requirement for cell in self.cells if cell.outcome not in GOOD)
@@ -89,15 +94,18 @@ class Row:
         return tuple(cell for cell in self.cells if cell.outcome in GOOD and cell.at_first)
 
     def asked_again(self, later: Row) -> Row:
-        """This row, with what the fault came to at a later time in place of what it had come to before."""
-        found = {cell.requirement: cell for cell in later.cells}
-        return replace(
-            self,
-            cells=tuple(
-                _later(cell, found[cell.requirement]) if cell.requirement in found else cell
-                for cell in self.cells
-            ),
-        )
+        """This row, with what the fault came to at a later time in place of what it had come to before.
+
+        A later time may ask for more. What comes up there was not dead before: it had not been asked enough.
+        """
+        before = {cell.requirement: cell for cell in self.cells}
+        if any(cell.requirement not in before for cell in later.cells) and not later.dead:
+            before = {name: cell for name, cell in before.items() if cell.outcome is not Outcome.DEAD}
+        now = {
+            cell.requirement: _later(before[cell.requirement], cell) if cell.requirement in before else cell
+            for cell in later.cells
+        }
+        return replace(self, cells=tuple(cell for _, cell in sorted((before | now).items())))
 
 
 def _later(before: Cell, now: Cell) -> Cell:

@@ -40,7 +40,7 @@ class MutantsPlan:
     catalogue: Catalogue
     chosen: tuple[Fault, ...]
     near: int
-    far: int
+    far: float
     privileges: Privileges
     register: Register
     checks: tuple[Check, ...]
@@ -66,6 +66,11 @@ def run(plan: MutantsPlan, announce: Callable[[Row], None]) -> Matrix:
         doubtful = {name: row.doubtful for name, row in rows.items() if row.doubtful}
         if not doubtful or interrupted:
             break
+        for fault in plan.chosen:
+            if (
+                fault.name in doubtful and rows[fault.name].dead
+            ):  # as far as is known: something else may come up
+                doubtful[fault.name] += judged_by(fault, ids, near=0, far=1)
         again = _Gathered(plan, doubtful, lambda row: None)
         interrupted = _meet(plan, doubtful, again, min(plan.workers, _MORE_WORKERS))
         rows |= {name: rows[name].asked_again(again.row(name)) for name in doubtful}

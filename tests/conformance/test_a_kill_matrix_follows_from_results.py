@@ -133,6 +133,25 @@ def test_what_it_came_to_at_first_is_told_however_often_it_was_asked() -> None:
         assert (cell.outcome, cell.at_first) == (Outcome.KILLED, Outcome.SILENT)
 
 
+def test_one_that_is_asked_for_more_and_comes_up_was_not_dead() -> None:
+    dead = row("liar", CATALOGUE, [NOT_UP])
+    up = row("liar", CATALOGUE, [NOT_UP, replace(PASSED, **OTHER)])
+    assert dead.dead
+    again = dead.asked_again(up)
+    assert [(cell.requirement, cell.outcome, cell.at_first) for cell in again.cells] == [
+        ("area/one/01", Outcome.KILLED, None),
+        ("area/two/01", Outcome.SPARED, None),
+    ]
+    assert again.good
+    still = dead.asked_again(row("liar", CATALOGUE, [NOT_UP, replace(NOT_UP, **OTHER)]))
+    assert {cell.outcome for cell in still.cells} == {Outcome.DEAD}
+
+
+def test_one_that_comes_up_only_later_is_unsteady() -> None:
+    dead = row("liar", CATALOGUE, [NOT_UP])
+    assert dead.asked_again(row("liar", CATALOGUE, [FAILED])).unsteady[0].at_first is Outcome.DEAD
+
+
 def test_a_survivor_survives_each_time_and_is_steady() -> None:
     survivor = row("liar", CATALOGUE, [PASSED])
     assert survivor.asked_again(survivor) == survivor.asked_again(survivor).asked_again(survivor) == survivor
@@ -259,7 +278,8 @@ def test_a_fault_meets_what_it_breaks_and_as_many_others_as_were_asked_for(
     behaviours = {entry.rpartition("/")[0] for entry in breaks}
     for wanted, close in ((near, True), (far, False)):
         others = {entry for entry in checked - breaks if (entry.rpartition("/")[0] in behaviours) is close}
-        assert len(others & set(chosen)) == min(wanted, len(others))
+        least = 0 if close or breaks else 1  # what is said to break nothing must be shown by something
+        assert len(others & set(chosen)) == min(max(wanted, least), len(others))
 
 
 @pytest.mark.parametrize(

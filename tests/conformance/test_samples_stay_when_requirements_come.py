@@ -20,6 +20,14 @@ def test_samples_are_drawn_from_the_same_behaviours_and_from_others(near: int, f
     assert (len(neighbours), len(samples - neighbours)) == (min(near, 6), min(far, 40))
 
 
+def test_a_part_of_all_faults_meets_one_more() -> None:
+    faults = [msgspec.structs.replace(FAULT, name=f"liar-{number}") for number in range(400)]
+    for far, least, most in ((0.25, 70, 130), (1.25, 470, 530)):
+        met = [len(judged_by(fault, CHECKED, near=0, far=far)) - len(FAULT.breaks) for fault in faults]
+        assert least < sum(met) < most
+        assert set(met) == {int(far), int(far) + 1}
+
+
 def test_what_a_fault_breaks_is_always_asked() -> None:
     assert FAULT.breaks == set(judged_by(FAULT, CHECKED, near=0, far=0))
 
