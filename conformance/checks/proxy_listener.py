@@ -105,7 +105,8 @@ def check_application_sees_no_stranger(lab: Lab) -> None:
     _refuses(listener, identity=None)
     assert listener.application.connections == 0, "a refused peer reached the application"
     assert listener.greet(agent_identity(listener.agent.api, "web")).received == MESSAGE
-    assert listener.application.connections == 1
+    others = listener.application.connections - 1  # some may have come late
+    assert others == 0, f"{others} connections of others reached the application"
 
 
 @requirement("proxy/listener/07")
