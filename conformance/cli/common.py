@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,12 +58,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def number(text: str) -> float:
+    """The number that an option says; where it says none, one that is within no bounds."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def factor(text: str) -> float:
     """An option that is a positive number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = number(text)
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive factor")
     return value

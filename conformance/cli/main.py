@@ -18,11 +18,8 @@ from conformance.requirements import RegisterError, load
 from conformance.requirements.register import FOLDER as REQUIREMENTS
 from conformance.targets import TargetError
 
-#: The module of each, in the order in which they are listed.
-COMMANDS = {
-    name: f"conformance.cli.{name}"
-    for name in ("run", "smoke", "images", "mutants", "report", "requirements")
-}
+#: In the order in which they are listed; each is a module of this package.
+COMMANDS = ("run", "smoke", "images", "mutants", "report", "requirements")
 
 
 def main(
@@ -61,5 +58,5 @@ def parser(wanted: Sequence[str] = ()) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="proxyproof", allow_abbrev=False)
     commands = made.add_subparsers(required=True, metavar="COMMAND")
     for name in [name for name in COMMANDS if name in wanted] or COMMANDS:
-        importlib.import_module(COMMANDS[name]).add(commands)
+        importlib.import_module(f"conformance.cli.{name}").add(commands)
     return made

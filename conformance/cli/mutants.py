@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 import proxyproof
-from conformance.cli.common import UsageError, count, pace, writable
+from conformance.cli.common import UsageError, count, number, pace, writable
 from conformance.mutants import faults, show
 from conformance.mutants.faults import Catalogue, Fault
 from conformance.mutants.session import MutantsPlan, run
@@ -61,10 +61,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _share(text: str) -> float:
     """An option that is a number, whole or not, from 0 on."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = number(text)
     if not 0.0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of checks for each faulty agent")
     return value

@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
-from conformance.mutants.faults import Catalogue
+from conformance.mutants.faults import Catalogue, Fault, judged_by
 from conformance.report.model import CheckResult
 from conformance.report.verdict import Verdict, merge
 from conformance.requirements import Level, Requirement
@@ -101,10 +101,7 @@ class Row:
         before = {cell.requirement: cell for cell in self.cells}
         if any(cell.requirement not in before for cell in later.cells) and not later.dead:
             before = {name: cell for name, cell in before.items() if cell.outcome is not Outcome.DEAD}
-        now = {
-            cell.requirement: _later(before[cell.requirement], cell) if cell.requirement in before else cell
-            for cell in later.cells
-        }
+        now = {cell.requirement: _later(before.get(cell.requirement, cell), cell) for cell in later.cells}
         return replace(self, cells=tuple(cell for _, cell in sorted((before | now).items())))
 
 
@@ -193,6 +190,15 @@ def row(name: str, catalogue: Catalogue, results: Sequence[CheckResult]) -> Row:
             for entry in sorted({result.requirement for result in shown})
         ),
     )
+
+
+def asked_next(row: Row, fault: Fault, checked: Iterable[str]) -> tuple[str, ...]:
+    """The requirements by which the faulty agent is judged once more: nothing, when it was caught as it must be.
+
+    One that is dead is asked for something else as well, at which it may come up.
+    """
+    more = judged_by(fault, checked, near=0, far=1) if row.dead else ()
+    return tuple(sorted({*row.doubtful, *more}))
 
 
 def _never_up(results: Sequence[CheckResult]) -> bool:

@@ -63,14 +63,10 @@ def run(plan: MutantsPlan, announce: Callable[[Row], None]) -> Matrix:
     rows = {fault.name: first.row(fault.name) for fault in plan.chosen}
     broken = [*first.broken]
     for _ in range(_MORE_TIMES):
-        doubtful = {name: row.doubtful for name, row in rows.items() if row.doubtful}
+        asked = {fault.name: matrix.asked_next(rows[fault.name], fault, ids) for fault in plan.chosen}
+        doubtful = {name: entries for name, entries in asked.items() if entries}
         if not doubtful or interrupted:
             break
-        for fault in plan.chosen:
-            if (
-                fault.name in doubtful and rows[fault.name].dead
-            ):  # as far as is known: something else may come up
-                doubtful[fault.name] += judged_by(fault, ids, near=0, far=1)
         again = _Gathered(plan, doubtful, lambda row: None)
         interrupted = _meet(plan, doubtful, again, min(plan.workers, _MORE_WORKERS))
         rows |= {name: rows[name].asked_again(again.row(name)) for name in doubtful}

@@ -19,6 +19,7 @@ from conformance.mutants.matrix import (
     Matrix,
     Obligation,
     Outcome,
+    asked_next,
     encode,
     obligations,
     row,
@@ -145,6 +146,14 @@ def test_one_that_is_asked_for_more_and_comes_up_was_not_dead() -> None:
     assert again.good
     still = dead.asked_again(row("liar", CATALOGUE, [NOT_UP, replace(NOT_UP, **OTHER)]))
     assert {cell.outcome for cell in still.cells} == {Outcome.DEAD}
+
+
+def test_what_is_dead_is_asked_for_something_else_and_nothing_twice() -> None:
+    checked = ("area/one/01", "area/two/01")
+    dead, survivor, caught = (row("liar", CATALOGUE, [one]) for one in (NOT_UP, PASSED, FAILED))
+    assert asked_next(dead, FAULT, checked) == checked
+    assert asked_next(survivor, FAULT, checked) == ("area/one/01",)
+    assert asked_next(caught, FAULT, checked) == ()
 
 
 def test_one_that_comes_up_only_later_is_unsteady() -> None:
