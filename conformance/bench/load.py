@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import socket
 import statistics
+import struct
 import sys
 import threading
 import time
@@ -60,6 +61,16 @@ def connect(port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def break_off(sock: socket.socket) -> None:
+    """Close so that the other end hears of it at once.
+
+    A close alone says nothing more after a shutdown, and a receiver that has shut down announces no more room: who was
+    told that there is none goes on asking, for a minute or more.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def exchange(sock: socket.socket) -> None:
@@ -119,7 +130,7 @@ class Streams:
         for thread in self._threads:
             thread.join()
         for sock in self._socks:
-            sock.close()
+            break_off(sock)
         deadline = time.monotonic() + PATIENCE
         while ask(self._application)[1]:
             if time.monotonic() > deadline:
