@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+#: The most that one TLS record carries.
+RECORD = 16_384
+#: What a turn reads into.
 BIG_BUFFER = 1 << 20
+#: The same where connections carry streams: who moves more at once is woken, and wakes others, less often.
+STREAM_BUFFER = 1 << 22
 #: What is read from a TLS socket at once, and encrypted at once: OpenSSL's memory for it stays with the connection.
 PIECE = 1 << 16
-#: The same where connections carry streams: fewer calls are worth the memory there.
-STREAM_PIECE = 1 << 18
-#: Room for a piece, and for the beginning of a record that came before.
-MODEST_BUFFER = PIECE + (1 << 14)
-#: As many directions may be stuck with a big buffer; further ones get modest ones, so that slow readers cost little.
-BIG_BUFFERS = 16
+#: The same for streams: fewer calls are worth the memory there.
+STREAM_PIECE = 1 << 19
+#: Stuck directions keep so much in big buffers; further ones get modest ones, so that slow readers cost little.
+KEPT = 1 << 24
 
 
 class Buffers:
@@ -18,13 +21,14 @@ class Buffers:
 
     ``current`` is what a turn reads into. Whoever cannot pass on what it has read in the same turn takes the buffer
     away with :meth:`keep`, and brings it back with :meth:`give`: so an idle connection has none, and a busy one whose
-    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn, and has the size
-    ``piece``.
+    sink is never full has no work with it. ``raw`` is for what is still encrypted, within a turn.
     """
 
-    def __init__(self, piece: int = PIECE) -> None:
-        self.piece = piece
-        self.current = memoryview(bytearray(BIG_BUFFER))
+    def __init__(self, big: int = BIG_BUFFER, piece: int = PIECE) -> None:
+        self._big = big
+        # Room for a piece, and for the beginning of a record that came before.
+        self._modest = piece + RECORD
+        self.current = memoryview(bytearray(big))
         self.raw = memoryview(bytearray(piece))
         self._spare: memoryview | None = None
         self._big_kept = 0
@@ -32,21 +36,21 @@ class Buffers:
     def keep(self) -> memoryview:
         """Take the current buffer away; the next turn gets another one."""
         kept = self.current
-        if len(kept) == BIG_BUFFER:
+        if len(kept) == self._big:
             self._big_kept += 1
-        if self._big_kept >= BIG_BUFFERS:
-            self.current = memoryview(bytearray(MODEST_BUFFER))
+        if self._big_kept * self._big >= KEPT:
+            self.current = memoryview(bytearray(self._modest))
         else:
-            self.current = self._spare or memoryview(bytearray(BIG_BUFFER))
+            self.current = self._spare or memoryview(bytearray(self._big))
             self._spare = None
         return kept
 
     def give(self, buffer: memoryview) -> None:
         """Bring a kept buffer back."""
-        if len(buffer) != BIG_BUFFER:
+        if len(buffer) != self._big:
             return
         self._big_kept -= 1
-        if len(self.current) == BIG_BUFFER:
+        if len(self.current) == self._big:
             self._spare = buffer
         else:
             self.current = buffer

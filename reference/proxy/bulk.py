@@ -10,7 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from reference.proxy.buffers import PIECE, STREAM_PIECE
 from reference.proxy.loop import Loop
+
+#: So many streams of a loop get the memory for large pieces: it stays with a connection for as long as that lives.
+FAST = 32
 
 
 class Bulk:
@@ -46,6 +50,11 @@ class Bulk:
             least = min(self._carried, key=self._carried.__getitem__)
             self._carried[least] += 1
             return least
+
+    def piece(self, loop: Loop) -> int:
+        """How much the stream that has just come to ``loop`` is to read or encrypt at once."""
+        with self._lock:
+            return STREAM_PIECE if self._carried[loop] <= FAST else PIECE
 
     def leave(self, loop: Loop) -> None:
         """A stream on ``loop`` has ended."""

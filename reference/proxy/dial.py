@@ -9,8 +9,8 @@ import os
 import socket
 
 from reference.proxy.endpoints import Address, Endpoint, SocketPath
-from reference.proxy.listener import tune
 from reference.proxy.loop import WRITE, Loop, pause, ready
+from reference.proxy.tuning import tune
 from reference.proxy.workers import Workers
 
 #: No event tells when a unix socket takes connections again.
@@ -29,7 +29,7 @@ async def dial(loop: Loop, workers: Workers, address: Endpoint) -> socket.socket
     for family, target in await _targets(loop, workers, address):
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            tune(sock)
+            tune(sock, target[0])
             failure = sock.connect_ex(target)
             if failure == errno.EINPROGRESS:
                 # On the same machine the handshake is over before the call has returned: asked again, it says so.

@@ -8,8 +8,8 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from reference.proxy.buffers import PIECE, Buffers
-from reference.proxy.tls import RECORD, Tls, reset
+from reference.proxy.buffers import PIECE, RECORD, Buffers
+from reference.proxy.tls import Tls, reset
 
 #: What comes from a TLS socket and is shorter is taken for one side of a conversation, not for a piece of a stream.
 SMALL = 1_024
@@ -63,7 +63,7 @@ class PlainEnd:
 class TlsEnd:
     """The side of the mesh. The methods are those of :class:`PlainEnd`.
 
-    ``piece``: so much is encrypted before it is sent. ``broken``: it is here that the connection broke, whether a read,
+    ``piece``: so much is read, or encrypted, at once. ``broken``: it is here that the connection broke, whether a read,
     a write or the goodbye found that out first.
     """
 
@@ -88,7 +88,7 @@ class TlsEnd:
         while True:
             if heard is None:
                 # A record may have begun before: there must be room for as much as one carries besides.
-                most = min(len(raw), len(view) - filled - RECORD)
+                most = min(self.piece, len(view) - filled - RECORD)
                 if most < RECORD:
                     break
                 try:

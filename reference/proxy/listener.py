@@ -15,6 +15,7 @@ from typing import Any
 from reference.proxy.endpoints import Address, Endpoint, SocketPath
 from reference.proxy.log import Log
 from reference.proxy.loop import READ, Loop, Task
+from reference.proxy.tuning import tune
 
 BACKLOG = 1024
 #: Connections accepted in one turn of a loop, so that a burst of them does not stop the traffic.
@@ -94,12 +95,6 @@ class Listener:
         loop.later(PAUSE_WHEN_EXHAUSTED, lambda: self._watch(loop))
 
 
-def tune(sock: socket.socket) -> None:
-    """Small writes go out at once; a peer that vanished is noticed in the end."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
 def peer_name(peer: Any) -> str:
     """``host:port`` of a socket address; who comes by a unix socket has none."""
     return str(Address(host=peer[0], port=peer[1])) if isinstance(peer, tuple) else "a unix socket"
@@ -109,7 +104,7 @@ def _listen_at_address(bind: Address) -> socket.socket:
     listening = socket.socket(socket.AF_INET6 if ":" in bind.host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         listening.setblocking(False)
-        tune(listening)  # accepted sockets inherit it
+        tune(listening, bind.host)  # accepted sockets inherit it
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((bind.host, bind.port))
         listening.listen(BACKLOG)

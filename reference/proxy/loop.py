@@ -24,7 +24,7 @@ from heapq import heappop, heappush
 from types import coroutine
 from typing import Any, Generic, TypeVar
 
-from reference.proxy.buffers import PIECE, STREAM_PIECE, Buffers
+from reference.proxy.buffers import STREAM_BUFFER, STREAM_PIECE, Buffers
 from reference.proxy.waiting import Waiting
 
 READ = select.EPOLLIN
@@ -64,7 +64,7 @@ class Loop:
         self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running = True
         self._on_crash = on_crash
-        self.buffers = Buffers(STREAM_PIECE if bulk else PIECE)
+        self.buffers = Buffers(STREAM_BUFFER, STREAM_PIECE) if bulk else Buffers()
         self.watch(self._waker, READ, self._drain_inbox)
 
     def run(self) -> None:

@@ -24,11 +24,11 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from reference.proxy.buffers import Buffers
+from reference.proxy.buffers import RECORD, Buffers
 from reference.proxy.bulk import Bulk
 from reference.proxy.ends import SMALL, End, PlainEnd, TlsEnd
 from reference.proxy.loop import READ, WRITE, Loop, Timer
-from reference.proxy.tls import RECORD, Tls
+from reference.proxy.tls import Tls
 
 HALF_CLOSED_IDLE = 120.0
 
@@ -245,7 +245,7 @@ class Relay:
         buffers = self._buffers
         buffer, raw, taken = buffers.current, buffers.raw, 0
         try:
-            heard = self._hear(raw, len(raw))
+            heard = self._hear(raw, self._tls.piece)
         except BlockingIOError:
             return
         except OSError as problem:
@@ -331,7 +331,7 @@ class Relay:
         self._loop, self._buffers = other, other.buffers
         for direction in (self.outward, self.inward):
             direction.use(other.buffers)
-        self._tls.piece = other.buffers.piece
+        self._tls.piece = bulk.piece(other)
         other.post(self._arrive)
 
     def _arrive(self) -> None:

@@ -27,8 +27,6 @@ SUITES = "ECDHE+AES128+AESGCM:ECDHE+AESGCM:ECDHE+CHACHA20"
 PRE_SHARED_KEY = (41).to_bytes(2, "big")
 #: As much of a handshake as is read at once: more than a ClientHello or a server's answer commonly has.
 HELLO = 4096
-#: The most that one TLS record carries.
-RECORD = 16_384
 
 #: ``struct linger``: on, for 0 seconds.
 LINGER_NOT = struct.pack("ii", 1, 0)

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 
-AWAKE_SECONDS = 0.0002
+AWAKE_SECONDS = 0.0004
 #: Events taken in one turn. Room for them is allocated each time, so it is not made for a thousand.
 EVENTS_AT_ONCE = 64
 

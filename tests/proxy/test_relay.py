@@ -20,11 +20,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference.proxy.buffers import BIG_BUFFERS, PIECE, Buffers
-from reference.proxy.bulk import Bulk
+from reference.proxy.buffers import (
+    BIG_BUFFER,
+    KEPT,
+    PIECE,
+    RECORD,
+    STREAM_BUFFER,
+    STREAM_PIECE,
+    Buffers,
+)
+from reference.proxy.bulk import FAST, Bulk
 from reference.proxy.loop import Loop, Timer
 from reference.proxy.relay import STREAM_TURN, STREAM_TURNS, Relay
-from reference.proxy.tls import RECORD, Tls, reset
+from reference.proxy.tls import Tls, reset
 from tests.proxy.running import exactly
 from tests.proxy.test_tls_corners import made, shake, sockets
 
@@ -355,7 +363,7 @@ def test_a_client_that_breaks_off_is_not_refused_by_the_peer() -> None:
 
 def test_slow_readers_do_not_hold_big_buffers_without_limit() -> None:
     buffers = Buffers()
-    big = [buffers.keep() for _ in range(BIG_BUFFERS)]
+    big = [buffers.keep() for _ in range(KEPT // BIG_BUFFER)]
     modest = buffers.keep()
     assert len(modest) < len(big[0])
     assert len(buffers.current) == len(modest)
@@ -364,10 +372,30 @@ def test_slow_readers_do_not_hold_big_buffers_without_limit() -> None:
     assert len(buffers.current) == len(big[0])
 
 
+def test_stuck_streams_keep_as_little_as_stuck_conversations() -> None:
+    buffers = Buffers(STREAM_BUFFER, STREAM_PIECE)
+    kept = [len(buffers.keep()) for _ in range(KEPT // STREAM_BUFFER + 1)]
+    assert kept[:-1] == [STREAM_BUFFER] * (KEPT // STREAM_BUFFER)
+    assert STREAM_PIECE < kept[-1] < STREAM_BUFFER
+
+
+def test_only_so_many_streams_keep_memory_for_large_pieces(bulk: Bulk) -> None:
+    def one_more() -> tuple[Loop, int]:
+        loop = bulk.take()
+        assert loop is not None
+        return loop, bulk.piece(loop)
+
+    came = [one_more() for _ in range(FAST + 1)]
+    assert [piece for _, piece in came] == [STREAM_PIECE] * FAST + [PIECE]
+    for loop, _ in came[:2]:
+        bulk.leave(loop)
+    assert one_more()[1] == STREAM_PIECE
+
+
 def test_no_two_hold_one_buffer() -> None:
     buffers = Buffers()
     held = [buffers.keep() for _ in range(3)]
     for buffer in held[:2]:
         buffers.give(buffer)
-    held = [held[2], *(buffers.keep() for _ in range(BIG_BUFFERS + 2))]
+    held = [held[2], *(buffers.keep() for _ in range(KEPT // BIG_BUFFER + 2))]
     assert len({id(buffer.obj) for buffer in held}) == len(held)

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference.proxy.buffers import RECORD
 from reference.proxy.endpoints import Address
 from reference.proxy.spiffe import uri_of
-from reference.proxy.tls import HELLO, RECORD, Sessions, Tls, accept, context, offers_session
+from reference.proxy.tls import HELLO, Sessions, Tls, accept, context, offers_session
 from tests.proxy.authority import Authority
 
 AUTHORITY = Authority("11.consul")
