@@ -46,9 +46,9 @@ def check_denied_connection_carries_nothing(lab: Lab) -> None:
     pair = mesh(lab, application)
     _intend(pair.agent, "web", "redis", "deny")
     lab.until("intention", lambda: not pair.exchange(b"?"), what="new connections are refused")
-    before = application.received
+    # By content: what was let in just before may still be on its way.
     assert pair.exchange(b"denied") == b""
-    assert application.received == before
+    assert not [word for word in application.beginnings if b"denied".startswith(word)]
 
 
 @requirement("intentions/default/01")

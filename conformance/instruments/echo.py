@@ -12,11 +12,19 @@ _CHUNK = 1 << 16
 
 
 class EchoServer(LocalServer):
-    """Echoes every byte until the peer ends its direction, then ends its own."""
+    """Echoes every byte until the peer ends its direction, then ends its own. ``beginnings`` is what came first on each
+    connection: the bytes that one read gave, at most 64.
+    """
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(port)
         self._received = 0
+        self._beginnings: list[bytes] = []
+
+    @property
+    def beginnings(self) -> list[bytes]:
+        with self.lock:
+            return list(self._beginnings)
 
     @property
     def received(self) -> int:
@@ -25,9 +33,13 @@ class EchoServer(LocalServer):
             return self._received
 
     def serve(self, connection: socket.socket) -> None:
+        first = True
         while data := connection.recv(_CHUNK):
             with self.lock:
                 self._received += len(data)
+                if first:
+                    self._beginnings.append(data[:64])
+            first = False
             connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
 
