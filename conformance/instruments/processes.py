@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _TCP_LISTEN = "0A"
+#: How long a process may take to become another program.
+_EXECUTING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +79,18 @@ class Process:
         return int(fields[19]) == self.started and not ended
 
     def environment(self) -> dict[str, str]:
-        """The variables that it was started with."""
-        return dict(item.partition("=")[::2] for item in self._zero_separated("environ"))
+        """The variables that it was started with. Raises :class:`PermissionError` for what stays closed to us.
+
+        While a process becomes another program, nobody but root may look at it: so it is asked again for a moment.
+        """
+        deadline = time.monotonic() + _EXECUTING_SECONDS
+        while True:
+            try:
+                return dict(item.partition("=")[::2] for item in self._zero_separated("environ"))
+            except PermissionError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.001)  # no event tells
 
     def argv(self) -> list[str]:
         """Its command line."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -42,6 +43,35 @@ def test_a_process_is_described(child: subprocess.Popen[bytes]) -> None:
     assert process.executable().is_file()
     stat = process.stat()
     assert stat == Stat(state=stat.state, ppid=os.getpid(), pgid=child.pid, sid=child.pid, uid=os.geteuid())
+
+
+def closed(times: int) -> Callable[[Process, str], list[str]]:
+    """Reading that is forbidden so many times, as it is while a process becomes another program."""
+    left = iter(range(times))
+    read = Process._zero_separated
+
+    def reading(process: Process, name: str) -> list[str]:
+        if next(left, None) is not None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(process, name)
+
+    return reading
+
+
+def test_who_becomes_another_program_is_asked_again(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Process, "_zero_separated", closed(3))
+    assert Process.of(child.pid).environment() == ENVIRONMENT
+
+
+def test_what_stays_closed_is_said_to_be(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Process, "_zero_separated", closed(sys.maxsize))
+    monkeypatch.setattr(processes, "_EXECUTING_SECONDS", 0.01)
+    with pytest.raises(PermissionError):
+        Process.of(child.pid).environment()
 
 
 def test_a_process_lives_as_long_as_its_last_thread() -> None:
