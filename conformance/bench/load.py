@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import socket
 import statistics
-import struct
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from conformance.bench.applications import BOTH, CHUNK, COUNTS, DOWNLOAD, QUESTION, UPLOAD
+from conformance.instruments.echo import reset
 
 HOST = "127.0.0.1"
 MESSAGE = b"x" * 64
@@ -61,16 +61,6 @@ def connect(port: int) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def break_off(sock: socket.socket) -> None:
-    """Close so that the other end hears of it at once.
-
-    A close alone says nothing more after a shutdown, and a receiver that has shut down announces no more room: who was
-    told that there is none goes on asking, for a minute or more.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 def exchange(sock: socket.socket) -> None:
@@ -129,8 +119,10 @@ class Streams:
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
+        # A close alone says nothing more after a shutdown, and a receiver that has shut down announces no more room:
+        # who was told that there is none would go on asking, for a minute or more.
         for sock in self._socks:
-            break_off(sock)
+            reset(sock)
         deadline = time.monotonic() + PATIENCE
         while ask(self._application)[1]:
             if time.monotonic() > deadline:

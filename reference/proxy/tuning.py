@@ -22,5 +22,5 @@ def tune(sock: socket.socket, host: str) -> None:
     if host.startswith("127.") or host == "::1":
         control = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _NAME_BYTES)
         if control.startswith(PACED):
-            with suppress(OSError):
+            with suppress(OSError):  # where a sandbox forbids it the connection is slower, and no worse
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, PLAIN)

@@ -6,6 +6,7 @@ import select
 import socket
 
 from conformance.bench import load
+from conformance.instruments.echo import reset
 
 
 def test_the_other_end_hears_that_it_was_broken_off() -> None:
@@ -17,7 +18,7 @@ def test_the_other_end_hears_that_it_was_broken_off() -> None:
         client.shutdown(socket.SHUT_RDWR)
         while client.recv(1 << 18):
             pass
-        load.break_off(client)
+        reset(client)
         waiting = select.poll()
         waiting.register(served, 0)
         assert waiting.poll(5_000), "whoever waits for room waits on"
