@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from reference.agent.sockets import claim, claim_unix, path_of
+from reference.agent.sockets import claim, claim_unix, shown
 from reference.agent.tls import server_context
 from reference.config.model import AgentConfig
 from reference.config.network import Address, TcpAddress
@@ -77,7 +77,7 @@ async def serve_until(
         running.append(server)
         servings.append(asyncio.ensure_future(server.serve(sockets=list(sockets))))
         for listener in sockets:
-            _log.info("Started %s server on %s", name, _shown(listener))
+            _log.info("Started %s server on %s", name, shown(listener))
     waiting: asyncio.Future[object] = asyncio.ensure_future(end.wait())
     tasks: list[asyncio.Future[object]] = [waiting, *servings]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -103,12 +103,6 @@ def _config(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Config:
     config.load()
     config.ssl = tls
     return config
-
-
-def _shown(listener: socket.socket) -> str:
-    if listener.family == socket.AF_UNIX:
-        return f"{path_of(listener)} (unix)"
-    return "{}:{} (tcp)".format(*listener.getsockname()[:2])
 
 
 class _Server(uvicorn.Server):

@@ -31,13 +31,15 @@ def claim(
 ) -> socket.socket:
     """A socket of ``kind`` bound to host and port, and listening when it is one for connections.
 
-    ``what`` wants it, and ``option`` would give it another port. Raises :class:`StartError`.
+    ``what`` wants it, and ``option`` would give it another port. ``::`` means every address, IPv4 as well, as it does
+    in the original. Raises :class:`StartError`.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     place = address.host, address.port
     try:
         if kind == socket.SOCK_STREAM:
-            return socket.create_server(place, family=family, backlog=_BACKLOG)
+            both_families = address.host == "::" and socket.has_dualstack_ipv6()
+            return socket.create_server(place, family=family, backlog=_BACKLOG, dualstack_ipv6=both_families)
         return _bound(socket.socket(family, kind), place)
     except OSError as error:
         number = error.errno or 0
@@ -79,9 +81,13 @@ def claim_unix(address: UnixAddress, options: UnixSocketOptions, *, what: str) -
     return listener
 
 
-def path_of(listener: socket.socket) -> str:
-    """Where :func:`claim_unix` has put a socket, which itself only knows where it was made."""
-    return str(listener.getsockname()).removesuffix(_suffix())
+def shown(listener: socket.socket) -> str:
+    """Where it listens, as the log says it: host and port, or path."""
+    if listener.family == socket.AF_UNIX:
+        # The socket itself only knows where it was made.
+        return f"{str(listener.getsockname()).removesuffix(_suffix())} (unix)"
+    kind = "tcp" if listener.type == socket.SOCK_STREAM else "udp"
+    return f"{TcpAddress(*listener.getsockname()[:2])} ({kind})"
 
 
 def _suffix() -> str:

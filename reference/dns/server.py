@@ -12,7 +12,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from reference.agent.sockets import claim
+from reference.agent.sockets import claim, shown
 from reference.config.model import AgentConfig
 from reference.config.network import TcpAddress
 
@@ -78,8 +78,8 @@ async def serving(responder: Responder, interfaces: Iterable[Sockets]) -> AsyncI
         endpoint, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(responder), sock=sockets.udp)
         datagrams.append(endpoint)
         servers.append(await loop.create_server(lambda: _Stream(responder, connections), sock=sockets.tcp))
-        for kind, bound in (("udp", sockets.udp), ("tcp", sockets.tcp)):
-            _log.info("Started DNS server on %s:%s (%s)", *bound.getsockname()[:2], kind)
+        for bound in (sockets.udp, sockets.tcp):
+            _log.info("Started DNS server on %s", shown(bound))
     try:
         yield
     finally:

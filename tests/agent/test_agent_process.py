@@ -178,6 +178,21 @@ def test_dns_finds_a_proxy_while_it_is_there(tmp_path: Path) -> None:
         assert f"[INFO] dns: Started DNS server on 127.0.0.1:{dns_port} (udp)" in output
 
 
+def test_all_addresses_are_those_of_both_families(tmp_path: Path) -> None:
+    """``::`` is every address of the machine, those of IPv4 as well, for HTTP and for both transports of DNS."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no socket for both families")
+    dns_port = free_port()
+    question = dns.message.make_query("consul.service.consul", "A")
+    with agent(tmp_path, ports={"dns": dns_port}, client_addr="::") as one:
+        one.define()
+        one.start()
+        for ask in (dns.query.udp, dns.query.tcp):
+            assert ask(question, "127.0.0.1", port=dns_port, timeout=DEADLINE).answer
+        assert f"Started HTTP server on [::]:{one.port} (tcp)" in one.output()
+        assert f"Started DNS server on [::]:{dns_port} (udp)" in one.output()
+
+
 def test_a_second_agent_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     with agent(tmp_path) as first:
         first.define(service("a"))
