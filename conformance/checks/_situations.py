@@ -84,9 +84,11 @@ def proxy_config(agent: AgentUnderTest, proxy_id: str) -> Mapping[str, Any]:
     return answer
 
 
-def register(agent: AgentUnderTest, name: str, *, port: int, proxy: Mapping[str, Any] | None) -> Response:
+def register(
+    agent: AgentUnderTest, name: str, *, port: int, proxy: Mapping[str, Any] | None, service_id: str = ""
+) -> Response:
     """Register a service over the HTTP API; ``proxy`` has the API's spelling (``Command``, ``Config``, …)."""
-    body: dict[str, Any] = {"Name": name, "Port": port}
+    body: dict[str, Any] = {"Name": name, "ID": service_id, "Port": port}
     if proxy is not None:
         body["Connect"] = {"Proxy": proxy}
     return agent.api.put("/v1/agent/service/register", body)
@@ -133,6 +135,14 @@ def connects(port: int, *, host: str = "127.0.0.1") -> bool:
     except OSError:
         return False
     return True
+
+
+def needs_ipv6(lab: Lab, address: str) -> None:
+    """Skip the check where nobody can listen on this address of IPv6."""
+    try:
+        socket.create_server((address, 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        lab.skip(f"this machine has no {address}: {error}")
 
 
 def assert_ends(connection: socket.socket, *, otherwise: str) -> None:

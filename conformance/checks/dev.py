@@ -67,6 +67,22 @@ def check_no_log_without_a_data_directory(lab: Lab) -> None:
     )
 
 
+@requirement("dev/logs/02")
+def check_printing_proxy_runs_on_without_a_data_directory(lab: Lab) -> None:
+    """Start an agent with ``-dev`` and no data directory, with a managed proxy that prints far more than a pipe holds
+    to standard output, then to standard error, and becomes another program.
+
+    It gets so far. Source: document, Managed Proxy Logs (logging is disabled, proxies are not).
+    """
+    printing = (
+        "i=0; while [ $i -lt 5000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done"
+    )
+    command = ["/bin/sh", "-c", f"{printing}; {{ {printing}; }} >&2; exec sleep 601"]
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": command})], data_dir=False)
+    proxy = agent.proxy("web-proxy")
+    lab.until("proxy_start", lambda: proxy.argv() == ["sleep", "601"], what="the proxy has printed all of it")
+
+
 @requirement("dev/data-dir/01")
 def check_data_directory_keeps_proxies(lab: Lab) -> None:
     """Start an agent with ``-dev`` and ``-data-dir``, and stop it with SIGTERM.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conformance.checks._situations import connects, only
-from conformance.instruments.dns import DnsAnswer, DnsClient
+from conformance.checks._situations import HEALTHY_AT_ONCE, IDLE, accepted, connects, deregister, only
+from conformance.instruments.dns import DnsAnswer, DnsClient, DnsRecord
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
 
@@ -41,7 +41,7 @@ def check_dns_leaves_out_a_deaf_proxy(lab: Lab) -> None:
 
     There are no records, although the plain service has some. Source: document, Minimal Configuration.
     """
-    agent = lab.agent(definitions=[lab.service("web", proxy={"command": ["/bin/sleep", "600"]})])
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": IDLE})])
     agent.proxy("web-proxy")
     resolver = _resolver(lab, agent)
     lab.until(
@@ -52,6 +52,24 @@ def check_dns_leaves_out_a_deaf_proxy(lab: Lab) -> None:
         lambda: not resolver.ask("web.connect.consul", "SRV").answers,
         what="DNS does not know the deaf proxy of web",
     )
+
+
+@requirement("discovery/dns/01")
+def check_dns_forgets_a_proxy_that_is_gone(lab: Lab) -> None:
+    """Start an agent with a custom proxy whose health nobody looks at, have DNS find it, and deregister its service.
+
+    There are no records any more. Source: document, Minimal Configuration and Lifecycle.
+    """
+    proxy = {"command": IDLE, "config": HEALTHY_AT_ONCE}
+    agent = lab.agent(definitions=[lab.service("web", proxy=proxy)])
+    resolver = _resolver(lab, agent)
+
+    def located() -> tuple[DnsRecord, ...]:
+        return resolver.ask("web.connect.consul", "SRV").answers
+
+    lab.until("registration", located, what="DNS names the proxy of web")
+    accepted(deregister(agent, "web"))
+    lab.until("registration", lambda: not located(), what="DNS has forgotten the proxy of web")
 
 
 def _resolver(lab: Lab, agent: AgentUnderTest) -> DnsClient:

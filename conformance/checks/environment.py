@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trustme
 
-from conformance.checks._situations import mesh, only, starts, token_of, variable
+from conformance.checks._situations import mesh, needs_ipv6, only, starts, token_of, variable
 from conformance.instruments.echo import EchoServer
 from conformance.instruments.processes import Process
 from conformance.plugin.lab import AgentUnderTest, Lab
@@ -34,7 +34,7 @@ def check_proxy_knows_its_agent(lab: Lab) -> None:
     It names a loopback address and the port of the agent's HTTP API. Source: document, Custom Managed Proxy.
     """
     agent, proxy = _started(lab)
-    assert _address(proxy) in _loopback(agent)
+    assert _address(proxy) in _loopback(agent.http_port)
 
 
 @requirement("environment/address/02")
@@ -44,7 +44,20 @@ def check_wildcard_becomes_loopback(lab: Lab) -> None:
     It names a loopback address, not the wildcard. Source: catalogue.
     """
     agent, proxy = _started(lab, flags=["-client", "0.0.0.0"])
-    assert _address(proxy) in _loopback(agent)
+    assert _address(proxy) in _loopback(agent.http_port)
+
+
+@requirement("environment/address/02")
+def check_wildcard_of_ipv6_becomes_loopback(lab: Lab) -> None:
+    """Give the agent an HTTPS port on all addresses, those of IPv6 included, and read ``CONSUL_HTTP_ADDR``.
+
+    It names a loopback address of either family, not the wildcard. Source: catalogue.
+    """
+    needs_ipv6(lab, "::")
+    port = lab.port()
+    options = {"ports": {"https": port}, "addresses": {"https": "::"}, **_certificate(lab)}
+    _, proxy = _started(lab, options=options)
+    assert variable(proxy, "CONSUL_HTTP_ADDR").removeprefix("https://") in _loopback(port)
 
 
 @requirement("environment/address/03")
@@ -171,5 +184,5 @@ def _address(proxy: Process) -> str:
     return variable(proxy, "CONSUL_HTTP_ADDR").removeprefix("http://")
 
 
-def _loopback(agent: AgentUnderTest) -> set[str]:
-    return {f"{host}:{agent.http_port}" for host in ("127.0.0.1", "localhost", "[::1]")}
+def _loopback(port: int) -> set[str]:
+    return {f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]")}

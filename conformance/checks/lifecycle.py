@@ -67,6 +67,21 @@ def check_bad_command_hurts_nobody_else(lab: Lab) -> None:
     lab.holds("blink", lambda: accepted(agent.api.get("/v1/agent/services")), what="the agent answers")
 
 
+@requirement("lifecycle/start/04")
+def check_missing_command_is_tried_again(lab: Lab) -> None:
+    """Start an agent with a proxy whose command does not exist, look for a moment, and put a program in its place.
+
+    It runs, without a reload or a restart of the agent. Source: hardening.
+    """
+    program = lab.write("program", "#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    installed = program.with_name("installed")
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": [str(installed)]})])
+    lab.holds("blink", lambda: not agent.proxies("web-proxy"), what="there is nothing to run")
+    program.rename(installed)
+    assert agent.proxy("web-proxy").alive()
+
+
 @requirement("lifecycle/crash/01")
 def check_killed_proxy_is_restarted(lab: Lab) -> None:
     """Kill a managed proxy with SIGKILL.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 from conformance.checks._situations import (
     IDLE,
@@ -11,6 +12,7 @@ from conformance.checks._situations import (
     idle_web,
     proxy_config,
     reloaded,
+    starts,
     token_of,
 )
 from conformance.instruments.processes import Process
@@ -52,6 +54,23 @@ def check_changed_command_restarts_the_proxy(lab: Lab) -> None:
         "proxy_stop", lambda: agent.proxies("web-proxy") == [successor], what="only the new process runs"
     )
     assert probe.signals() == [(proxy.pid, "SIGINT")], "the old process was not asked to end"
+
+
+@requirement("lifecycle/reload/08", takes=7)
+def check_mended_command_does_not_wait(lab: Lab) -> None:
+    """Let a proxy crash until it waits eight seconds for its next start, and reload the agent with another command.
+
+    That one runs long before the wait is over. Source: hardening.
+    """
+    probe = lab.probe_proxy(exit_after=0.01, exit_code=1)
+    agent = lab.agent(definitions=[lab.service("web", proxy={"command": probe.command})])
+    last = starts(lab, probe, 5)[-1]
+    lab.until("state_written", lambda: not agent.proxies(), what="the fifth process has ended")
+    agent.reload(definitions=[lab.service("web", proxy={"command": IDLE})])
+    mended = agent.proxy("web-proxy")
+    waited = time.monotonic() - last.time
+    assert mended.argv() == IDLE
+    assert waited < 6, f"started {waited:.1f} s after the last crash"
 
 
 @requirement("lifecycle/reload/03")

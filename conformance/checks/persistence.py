@@ -15,6 +15,7 @@ from conformance.checks._situations import (
     idle_web,
     proxy_config,
     recorded,
+    refused,
     register,
     token_of,
 )
@@ -207,6 +208,24 @@ def check_running_state_is_in_the_proxy_folder(lab: Lab) -> None:
     assert agent.data_dir is not None
     names = {path.relative_to(agent.data_dir).parts[0] for path in agent.data_dir.rglob("unlikely-proxy*")}
     assert names == {"proxy"}
+
+
+@requirement("persistence/location/02")
+def check_no_id_leads_out_of_the_data_directory(lab: Lab) -> None:
+    """Register services with managed proxies over HTTP whose ids lead elsewhere when they are taken for paths.
+
+    Those that the agent takes have their proxies running, and no file or folder of such a name is to be found outside
+    of its data directory. Source: hardening.
+    """
+    agent = lab.agent(options=ALLOW_API)
+    assert agent.data_dir is not None
+    for number, leads in enumerate(("../../../stray", f"{agent.data_dir.parent}/stray")):
+        answer = register(agent, f"stray-{number}", service_id=leads, port=8080, proxy={"Command": IDLE})
+        if refused(answer):
+            continue
+        agent.proxy(f"{leads}-proxy")
+        strays = [path for path in lab.workspace.rglob("*stray*") if not path.is_relative_to(agent.data_dir)]
+        assert not strays, f"written outside of the data directory: {', '.join(map(str, strays))}"
 
 
 def _pid(agent: AgentUnderTest) -> int | None:

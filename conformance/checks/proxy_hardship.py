@@ -1,17 +1,13 @@
-"""The built-in proxy when something is wrong: identities, intentions, instances, its agent, its own end."""
+"""The built-in proxy when something is wrong: intentions, instances, its agent, its own end."""
 
 from __future__ import annotations
 
-import datetime
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
 from signal import SIGTERM
-from typing import Any, Self
-
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from typing import Self
 
 from conformance.checks._situations import (
     HEALTHY_AT_ONCE,
@@ -19,115 +15,15 @@ from conformance.checks._situations import (
     connects,
     content,
     converse,
-    exchange,
     mesh,
     variable,
 )
 from conformance.instruments.datagrams import DatagramServer
 from conformance.instruments.echo import EchoServer
-from conformance.instruments.identities import (
-    Authority,
-    Identity,
-    agent_identity,
-    agent_trust_domain,
-    spiffe_id,
-)
-from conformance.instruments.tls import TlsServer, connected, dial
+from conformance.instruments.identities import agent_identity
+from conformance.instruments.tls import connected
 from conformance.plugin.lab import AgentUnderTest, Lab
 from conformance.plugin.marks import requirement
-
-MESSAGE = b"to the application"
-HOUR = datetime.timedelta(hours=1)
-
-
-@requirement("proxy/identity/01")
-def check_expired_peer_is_refused(lab: Lab) -> None:
-    """Give the agent an authority of the suite, and connect to the public listener of ``redis`` with an expired leaf.
-
-    Nothing comes back; a leaf of the same authority that has not expired is served. Source: catalogue.
-    """
-    _refuses_leaf(lab, lambda authority: authority.leaf("web", begins=-2 * HOUR, ends=-1 * HOUR))
-
-
-@requirement("proxy/identity/02")
-def check_early_peer_is_refused(lab: Lab) -> None:
-    """Give the agent an authority of the suite, and connect with a leaf that begins in an hour.
-
-    Nothing comes back; a leaf of the same authority that is valid now is served. Source: catalogue.
-    """
-    _refuses_leaf(lab, lambda authority: authority.leaf("web", begins=HOUR, ends=2 * HOUR))
-
-
-@requirement("proxy/identity/03")
-def check_peer_with_two_names_is_refused(lab: Lab) -> None:
-    """Give the agent an authority of the suite, and connect with a leaf that names ``web`` and ``db``.
-
-    Nothing comes back; a leaf that names ``web`` alone is served. Source: hardening.
-    """
-    _refuses_leaf(lab, lambda authority: _of_both(authority, "web", "db"))
-
-
-@requirement("proxy/identity/04")
-def check_expired_destination_is_refused(lab: Lab) -> None:
-    """Let an instance registered as ``redis`` present an expired leaf of ``redis``, signed by the mesh's authority.
-
-    No byte of the application is sent to it; with a valid leaf it is reached. Source: catalogue.
-    """
-    _refuses_instance(lab, lambda authority: authority.leaf("redis", begins=-2 * HOUR, ends=-1 * HOUR))
-
-
-@requirement("proxy/identity/05")
-def check_destination_with_two_names_is_refused(lab: Lab) -> None:
-    """Let an instance registered as ``redis`` present a leaf that names ``redis`` and ``db``, signed by the mesh's
-    authority.
-
-    No byte of the application is sent to it; with a leaf that names ``redis`` alone it is reached. Source: hardening.
-    """
-    _refuses_instance(lab, lambda authority: _of_both(authority, "redis", "db"))
-
-
-@requirement("proxy/identity/06")
-def check_peer_of_no_service_is_refused(lab: Lab) -> None:
-    """Give the agent an authority of the suite, and connect with a leaf that names a host and no service, and with one
-    that names ``web`` in another trust domain.
-
-    Nothing comes back; a leaf that names ``web`` in the trust domain of the mesh is served. Source: hardening.
-    """
-    elsewhere = spiffe_id("99999999-2222-3333-4444-555555555555.consul", "web")
-    _refuses_leaf(
-        lab,
-        lambda authority: authority.leaf(uris=[], dns=["web.service.consul"]),
-        lambda authority: authority.leaf(uris=[elsewhere]),
-    )
-
-
-@requirement("proxy/identity/07")
-def check_peer_with_the_leaf_of_a_server_is_refused(lab: Lab) -> None:
-    """Give the agent an authority of the suite, and connect with a leaf of ``web`` that may be used by servers alone.
-
-    Nothing comes back; a leaf of the same authority for both purposes is served. Source: catalogue.
-    """
-    _refuses_leaf(lab, lambda authority: authority.leaf("web", purposes=[ExtendedKeyUsageOID.SERVER_AUTH]))
-
-
-@requirement("proxy/identity/08")
-def check_destination_with_the_leaf_of_a_client_is_refused(lab: Lab) -> None:
-    """Let an instance registered as ``redis`` present a leaf of ``redis`` that may be used by clients alone.
-
-    No byte of the application is sent to it; with a leaf for both purposes it is reached. Source: catalogue.
-    """
-    _refuses_instance(
-        lab, lambda authority: authority.leaf("redis", purposes=[ExtendedKeyUsageOID.CLIENT_AUTH])
-    )
-
-
-@requirement("proxy/upstream/07")
-def check_destination_of_old_tls_is_refused(lab: Lab) -> None:
-    """Let an instance registered as ``redis``, with an honest leaf, speak nothing newer than TLS 1.1.
-
-    No byte of the application is sent to it; with TLS 1.2 it is reached. Source: catalogue.
-    """
-    _refuses_instance(lab, lambda authority: authority.leaf("redis"), newest=ssl.TLSVersion.TLSv1_1)
 
 
 @requirement("proxy/intention/01")
@@ -349,75 +245,6 @@ class _Peer:
     def echoes(self, data: bytes) -> bool:
         """Whether these bytes come back."""
         return self._stream is not None and converse(self._stream, data) == data
-
-
-def _agent_of(lab: Lab, authority: Authority, *definitions: Mapping[str, Any]) -> AgentUnderTest:
-    """An agent whose mesh has this authority, so that the suite can sign leaves of the mesh."""
-    own = {"private_key": authority.key_pem, "root_cert": authority.root_pem}
-    options = {"connect": {"ca_provider": "consul", "ca_config": own}}
-    agent = lab.agent(definitions=definitions, options=options)
-    lab.until("authority", lambda: agent_identity(agent.api, "web"), what="the authority is there")
-    return agent
-
-
-def _of_both(authority: Authority, *services: str) -> Identity:
-    """A leaf that names several services."""
-    return authority.leaf(uris=[spiffe_id(authority.trust_domain, service) for service in services])
-
-
-def _refuses_instance(
-    lab: Lab,
-    rogue: Callable[[Authority], Identity],
-    *,
-    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
-) -> None:
-    """Let ``redis`` be a rogue that speaks this version of TLS, and then an honest instance that speaks 1.2."""
-    authority = Authority()
-    port, upstream = lab.port(), lab.port()
-    agent = _agent_of(
-        lab,
-        authority,
-        lab.service("redis", port=port, connect={"native": True}),
-        lab.service("web", proxy={"upstreams": [{"destination_name": "redis", "local_bind_port": upstream}]}),
-    )
-    authority.trust_domain = agent_trust_domain(agent.api)
-    lab.until("proxy_listens", lambda: connects(upstream), what="the upstream listens")
-    roots = [authority.root_pem]
-    with TlsServer(rogue(authority), roots=roots, port=port, newest=newest) as server:
-        lab.until(
-            "data_path",
-            lambda: exchange(upstream, b"secret") != b"" or server.peers or server.failures,
-            what="the destination is tried",
-        )
-        lab.holds("blink", lambda: exchange(upstream, b"secret") == b"", what="the destination is refused")
-        assert server.received == b"", "the application's bytes were sent to the wrong peer"
-    honest = authority.leaf("redis")
-    lab.use(TlsServer(honest, roots=roots, port=port, newest=ssl.TLSVersion.TLSv1_2))
-    lab.until(
-        "data_path", lambda: exchange(upstream, b"hello") == b"hello", what="the honest instance is reached"
-    )
-
-
-def _refuses_leaf(lab: Lab, *rogues: Callable[[Authority], Identity]) -> None:
-    authority, application = Authority(), lab.use(EchoServer())
-    agent = _agent_of(
-        lab, authority, lab.service("redis", port=application.port, proxy={"config": HEALTHY_AT_ONCE})
-    )
-    authority.trust_domain = agent_trust_domain(agent.api)
-    port = agent.services()["redis-proxy"]["Port"]
-    lab.until("proxy_listens", lambda: connects(port), what="the public listener is open")
-
-    def greet(identity: Identity) -> bytes:
-        roots = [authority.root_pem]
-        return dial(
-            port, identity=identity, roots=roots, send=MESSAGE, expect=len(MESSAGE), half_close=False
-        ).received
-
-    assert greet(authority.leaf("web")) == MESSAGE, "a valid leaf of the authority is refused"
-    before = application.received
-    for rogue in rogues:
-        assert greet(rogue(authority)) == b"", "the wrong leaf is accepted"
-    assert application.received == before, "bytes of a refused peer reached the application"
 
 
 def _ended(connection: socket.socket) -> bool:

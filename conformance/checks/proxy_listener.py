@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from conformance.checks._situations import HEALTHY_AT_ONCE, assert_ends, connects, exchange, mesh
+from conformance.checks._situations import HEALTHY_AT_ONCE, assert_ends, connects, exchange, mesh, needs_ipv6
 from conformance.instruments.echo import EchoServer
 from conformance.instruments.identities import (
     Authority,
@@ -161,10 +161,7 @@ def check_listener_on_ipv6(lab: Lab) -> None:
 
     Bytes pass. Source: hardening; addresses were put together without brackets.
     """
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError as error:
-        lab.skip(f"this machine has no ::1: {error}")
+    needs_ipv6(lab, "::1")
     pair = mesh(lab, lab.use(EchoServer()), redis={**HEALTHY_AT_ONCE, "bind_address": "::1"})
     assert pair.exchange(MESSAGE) == MESSAGE
     redis, web = pair.definitions(pair.upstream_port)
@@ -177,6 +174,21 @@ def check_listener_on_ipv6(lab: Lab) -> None:
         lambda: exchange(port, MESSAGE, host="::1") == MESSAGE,
         what="the upstream on ::1 carries bytes",
     )
+
+
+@requirement("proxy/upstream/08")
+def check_upstream_waits_for_its_port(lab: Lab) -> None:
+    """Let ``web`` have two upstreams, listen on the port of one of them before it starts, and stop listening later.
+
+    Bytes pass through the other one meanwhile, and through both afterwards. Source: hardening.
+    """
+    taken = lab.port()
+    with socket.create_server(("127.0.0.1", taken)):
+        pair = mesh(lab, lab.use(EchoServer()), also=[taken])
+    lab.until(
+        "proxy_config", lambda: exchange(taken, MESSAGE) == MESSAGE, what="the upstream is opened on its port"
+    )
+    assert pair.exchange(MESSAGE) == MESSAGE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,6 +122,32 @@ def connected(plain: socket.socket, identity: Identity) -> ssl.SSLSocket:
         raise
 
 
+class Returning:
+    """A client that comes back with the TLS session of its last visit, if the server gave it one."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self._context = _context(ssl.PROTOCOL_TLS_CLIENT, identity, None)
+        self._session: ssl.SSLSession | None = None
+        #: Whether the server went on with the session at the last visit.
+        self.resumed = False
+
+    def visit(self, port: int, data: bytes, *, timeout: float = 10.0) -> bytes:
+        """Connect, send, and read as much as was sent; what came back until the server or a failure ended it."""
+        received = bytearray()
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), timeout=timeout) as plain,
+            self._context.wrap_socket(plain, session=self._session) as stream,
+        ):
+            self.resumed = bool(stream.session_reused)
+            stream.sendall(data)
+            while len(received) < len(data) and (chunk := stream.recv(_CHUNK)):
+                received += chunk
+            self._session = stream.session
+        return bytes(received)
+
+
 class TlsServer(LocalServer):
     """A service instance that speaks TLS: it echoes, and notes who came. Rogue or honest, as ``identity`` is.
 

@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from conformance.instruments.identities import Authority, Identity, spiffe_id
-from conformance.instruments.tls import TlsServer, dial
+from conformance.instruments.tls import Returning, TlsServer, dial
 
 AUTHORITY, STRANGER = Authority(), Authority()
 ROOTS = (AUTHORITY.root_pem,)
@@ -50,6 +50,21 @@ def test_a_rogue_client_learns_that_it_was_refused(identity: Identity | None, re
         assert not told.handshake
         assert reason in told.reason
         assert (told.received, server.peers, server.received) == (b"", [], b"")
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_returns_resumes_its_session(newest: ssl.TLSVersion) -> None:
+    peer = Returning(AUTHORITY.leaf("web"))
+    with TlsServer(AUTHORITY.leaf("redis"), roots=ROOTS, timeout=PATIENCE, newest=newest) as server:
+        assert (peer.visit(server.port, b"first", timeout=PATIENCE), peer.resumed) == (b"first", False)
+        assert (peer.visit(server.port, b"again", timeout=PATIENCE), peer.resumed) == (b"again", True)
+
+
+def test_who_returns_and_is_refused_gets_nothing_back() -> None:
+    peer = Returning(STRANGER.leaf("web"))
+    with TlsServer(AUTHORITY.leaf("redis"), roots=ROOTS, timeout=PATIENCE) as server:
+        assert peer.visit(server.port, b"let me in", timeout=PATIENCE) == b""
+    assert server.received == b""
 
 
 def test_a_rogue_server_is_not_accepted() -> None:

@@ -81,6 +81,19 @@ def answers_with_the_applications_port() -> None:
     Zone._locations = locations  # type: ignore[method-assign]
 
 
+@fault("discovery/dns/01")
+def remembers_its_answers() -> None:
+    """Answers DNS questions for proxies with what it found first, for ever."""
+    honest = Zone.answer
+    found: dict[tuple[Any, ...], Any] = {}
+
+    def answer(self: Zone, name: Any, kind: Any, **rest: Any) -> Any:
+        reply = honest(self, name, kind, **rest)
+        return found.setdefault((name, kind), reply) if reply.answers else found.get((name, kind), reply)
+
+    Zone.answer = answer  # type: ignore[method-assign]
+
+
 def _of_application(instance: Any) -> Any:
     service = instance.service.value
     if service.destination is None:

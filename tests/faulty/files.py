@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
 
 import reference.agent.operations as operations
 import reference.supervisor.real as real
+from reference.config import definition
 from reference.files import Files
 from reference.supervisor import logs, snapshot
 from reference.supervisor.snapshot import Snapshot
@@ -28,6 +33,21 @@ def stores_carelessly() -> None:
 
     real.write_atomically = in_place
     snapshot.encode = talkative
+
+
+@fault("persistence/location/02")
+def takes_ids_for_paths() -> None:
+    """Takes managed proxies whatever the ids of their services, and makes paths of them as they are."""
+    honest = definition._definition
+
+    def taken(decoded: Mapping[str, Any], where: str, **rest: Any) -> Any:
+        service_id = decoded.get("id") or decoded["name"]
+        made = honest({**decoded, "id": service_id.replace("/", "")}, where, **rest)
+        return replace(made, id=service_id)
+
+    definition._definition = taken
+    for module in (logs, real):
+        module.file_name = str
 
 
 @fault("logs/rotate/02")

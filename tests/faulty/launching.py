@@ -82,6 +82,12 @@ def leads_proxies_to_the_wildcard() -> None:
     agent_environment._LOOPBACK_FOR = {}
 
 
+@fault("environment/address/02")
+def leads_proxies_to_the_wildcard_of_ipv6() -> None:
+    """Leads proxies to ``::`` where its API listens on all addresses of both families."""
+    agent_environment._LOOPBACK_FOR.pop("::")
+
+
 @fault("environment/session/01")
 def keeps_proxies_in_its_session() -> None:
     """Starts proxies in a process group of their own, and in its own session."""

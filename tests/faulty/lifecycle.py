@@ -57,6 +57,22 @@ def starts_nothing_on_demand() -> None:
     LocalState.reconcile = later  # type: ignore[method-assign]
 
 
+@fault("lifecycle/start/04")
+def tries_commands_once() -> None:
+    """Does not try a command again that it could not execute."""
+
+    def failed(self: Supervisor, proxy: Supervised, event: ev.StartFailed) -> None:
+        self._enter(proxy, ProxyState.BACKOFF, event.reason)
+
+    handles(ProxyState.STARTING, ev.StartFailed, failed)
+
+
+@fault("lifecycle/reload/08")
+def waits_with_what_was_mended() -> None:
+    """Starts another command of a proxy that crashed again and again when the wait for the old one is over."""
+    handles(ProxyState.BACKOFF, ev.Defined, Supervisor._redefine)
+
+
 @fault("lifecycle/start/03")
 def dies_of_a_bad_command() -> None:
     """Ends over the command of a proxy that it cannot execute, as soon as somebody asks for its services."""

@@ -153,6 +153,22 @@ def does_not_start_without_its_folder() -> None:
     DataDirectory.open = open_  # type: ignore[method-assign]
 
 
+@fault("dev/logs/02")
+def reads_no_output_without_a_data_directory() -> None:
+    """Leads the output of proxies into pipes that it never reads where it has no data directory."""
+    honest = RealWorld._open_logs
+    unread: list[int] = []
+
+    def open_logs(self: RealWorld, proxy_id: str) -> tuple[int, int] | None:
+        if self._data_dir is not None:
+            return honest(self, proxy_id)
+        (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+        unread.extend((out, err))
+        return stdout, stderr
+
+    RealWorld._open_logs = open_logs  # type: ignore[method-assign]
+
+
 @fault("dev/logs/01")
 def logs_without_a_data_directory() -> None:
     """Writes the output of proxies into its working directory where it has no data directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _ssl
 import ctypes
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import reference.proxy.identity as identity
 import reference.proxy.inbound as inbound
 import reference.proxy.outbound as outbound
+import reference.proxy.tls as tls
 from reference.proxy.authorize import Authorizer, Intentions
 from reference.proxy.spiffe import IdentityError, parse
 from reference.proxy.tls import context
@@ -54,6 +56,17 @@ def takes_any_date_and_name() -> None:
 
     identity.context = timeless
     inbound.uri_of = outbound.uri_of = first_uri
+
+
+@fault("proxy/identity/11", in_proxy=True)
+def resumes_whatever_has_begun() -> None:
+    """Its proxies go on with a TLS session of a certificate that has expired since."""
+    honest = tls._Certificates.read
+
+    def read(self: Any, peer: Any) -> tuple[Any, float]:
+        return honest(self, peer)[0], math.inf
+
+    tls._Certificates.read = read  # type: ignore[method-assign]
 
 
 @fault("proxy/identity/06", in_proxy=True)

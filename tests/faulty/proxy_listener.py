@@ -10,6 +10,7 @@ from typing import Any
 
 import reference.proxy.identity as identity
 import reference.proxy.inbound as inbound
+import reference.proxy.service as service
 import reference.proxy.tls as tls
 from reference.proxy import config
 from reference.proxy.config import Public, Upstream
@@ -93,10 +94,38 @@ def believes_any_authority() -> None:
     _context(careless, server=False)
 
 
-@fault("proxy/upstream/03", in_proxy=True)
+@fault("proxy/upstream/08", in_proxy=True)
+def tries_to_listen_once() -> None:
+    """Its proxies never open an upstream whose port was in use when they came to it."""
+    service.BIND_RETRY_SECONDS = 3600.0
+
+
+@fault("proxy/identity/09", "proxy/identity/10", "proxy/upstream/03", in_proxy=True)
 def verifies_chains_only() -> None:
     """Its proxies take any destination whose certificate the mesh has signed, whatever its name."""
     ServiceId.matches = lambda self, other: True  # type: ignore[method-assign]
+
+
+@fault("proxy/identity/09", in_proxy=True)
+def compares_names_alone() -> None:
+    """Its proxies take a destination of another datacenter or namespace for the one of that name in their own."""
+    honest = ServiceId.matches
+
+    def matches(self: ServiceId, other: ServiceId) -> bool:
+        return honest(self, replace(other, datacenter=self.datacenter, namespace=self.namespace))
+
+    ServiceId.matches = matches  # type: ignore[method-assign]
+
+
+@fault("proxy/identity/10", in_proxy=True)
+def compares_no_trust_domains() -> None:
+    """Its proxies take a destination of another trust domain for the one of that name in their own."""
+    honest = ServiceId.matches
+
+    def matches(self: ServiceId, other: ServiceId) -> bool:
+        return honest(self, replace(other, trust_domain=self.trust_domain))
+
+    ServiceId.matches = matches  # type: ignore[method-assign]
 
 
 @fault("proxy/upstream/02", "proxy/upstream/07", in_proxy=True)

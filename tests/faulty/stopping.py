@@ -87,6 +87,12 @@ def is_impatient() -> None:
     timed(stop_grace=4.0)
 
 
+@fault("stopping/escalate/01")
+def is_patient() -> None:
+    """Kills a proxy that has not ended nine seconds after it was asked to."""
+    timed(stop_grace=9.0)
+
+
 @fault("stopping/deregister/01", "lifecycle/reload/03")
 def starts_what_it_has_stopped() -> None:
     """Starts a proxy once more after it was stopped for good."""
