@@ -10,6 +10,7 @@ import hashlib
 import re
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -143,6 +144,17 @@ def needs_ipv6(lab: Lab, address: str) -> None:
         socket.create_server((address, 0), family=socket.AF_INET6).close()
     except OSError as error:
         lab.skip(f"this machine has no {address}: {error}")
+
+
+def rest(lab: Lab, *processes: Process) -> float:
+    """Watch for a while that none takes as much as a fifth of a processor; how long that was (s)."""
+    before, began = [process.cpu() for process in processes], time.monotonic()
+    lab.holds("observation", lambda: all(process.alive() for process in processes), what="they live on")
+    seconds = time.monotonic() - began
+    for process, cpu in zip(processes, before, strict=True):
+        share = (process.cpu() - cpu) / seconds
+        assert share < 0.2, f"{' '.join(process.argv()[:4])} takes {share:.0%} of a processor"
+    return seconds
 
 
 def assert_ends(connection: socket.socket, *, otherwise: str) -> None:

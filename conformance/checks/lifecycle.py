@@ -16,6 +16,7 @@ from conformance.checks._situations import (
     mesh,
     payload,
     recorded,
+    rest,
     starts,
     variable,
 )
@@ -80,6 +81,17 @@ def check_missing_command_is_tried_again(lab: Lab) -> None:
     lab.holds("blink", lambda: not agent.proxies("web-proxy"), what="there is nothing to run")
     program.rename(installed)
     assert agent.proxy("web-proxy").alive()
+
+
+@requirement("lifecycle/idle/01", takes=4)
+def check_nothing_is_done_at_rest(lab: Lab) -> None:
+    """Let two default proxies carry some bytes, and then watch them and their agent for a while.
+
+    None takes as much as a fifth of a processor. Source: hardening.
+    """
+    pair = mesh(lab, lab.use(EchoServer()))
+    lab.holds("quiet", lambda: True, what="what has just been started comes to rest")
+    rest(lab, pair.agent.process, *pair.agent.proxies())
 
 
 @requirement("lifecycle/crash/01")

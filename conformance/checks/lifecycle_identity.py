@@ -31,6 +31,23 @@ def check_thread_is_not_adopted(lab: Lab) -> None:
     lab.holds("blink", other.alive, what="the process of the thread is left alone")
 
 
+@requirement("lifecycle/adopt/12")
+def check_proxies_of_another_agent_are_left_alone(lab: Lab) -> None:
+    """Start two agents with the same definition, then stop the second one, and start it without.
+
+    The second one starts a proxy of its own, and stops that one alone when it is back. Source: hardening.
+    """
+    first = lab.agent(definitions=[idle_web(lab)], name="first").proxy("web-proxy")
+    agent = lab.agent(definitions=[idle_web(lab)], name="second")
+    second = agent.proxy("web-proxy", other_than=first)
+    recorded(lab, agent, second)
+    agent.stop()
+    agent.configure(definitions=[])
+    agent.start()
+    lab.until("proxy_stop", lambda: not second.alive(), what="the second agent's proxy is stopped")
+    lab.holds("blink", first.alive, what="the first agent's proxy lives on")
+
+
 @requirement("lifecycle/adopt/09")
 def check_agent_does_not_adopt_itself(lab: Lab) -> None:
     """While the agent is down, end its proxy; the pid that stands in its place is that of the next agent.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import time
 from signal import SIGTERM
 from typing import Self
 
@@ -15,11 +14,12 @@ from conformance.checks._situations import (
     connects,
     content,
     converse,
+    exchange,
     mesh,
-    variable,
+    rest,
 )
 from conformance.instruments.datagrams import DatagramServer
-from conformance.instruments.echo import EchoServer
+from conformance.instruments.echo import EchoServer, reset
 from conformance.instruments.identities import agent_identity
 from conformance.instruments.tls import connected
 from conformance.plugin.lab import AgentUnderTest, Lab
@@ -84,14 +84,36 @@ def check_no_storm_without_the_agent(lab: Lab) -> None:
     pair = mesh(lab, lab.use(EchoServer()))
     proxies = pair.agent.proxies()
     pair.agent.crash()
-    before, lines, began = {proxy: proxy.cpu() for proxy in proxies}, _lines(pair.agent), time.monotonic()
-    lab.holds("observation", lambda: all(proxy.alive() for proxy in proxies), what="the proxies live on")
-    seconds = time.monotonic() - began
-    for proxy, cpu in before.items():
-        share = (proxy.cpu() - cpu) / seconds
-        assert share < 0.2, f"{variable(proxy, 'CONNECT_PROXY_ID')} takes {share:.0%} of a processor"
+    lines = _lines(pair.agent)
+    seconds = rest(lab, *proxies)
     written = _lines(pair.agent) - lines
     assert written < 20 * seconds, f"{written} lines in {seconds:.1f} s"
+
+
+@requirement("proxy/traffic/06")
+def check_ended_connections_leave_nothing_open(lab: Lab) -> None:
+    """Have connections through two default proxies end in each of these ways, many times: after an exchange, by a reset
+    in the midst of one, without a word, and at the public listener with a greeting that is no TLS.
+
+    Afterwards both proxies have as many descriptors open as after the first few. Source: hardening.
+    """
+    pair = mesh(lab, lab.use(EchoServer()))
+    proxies = [pair.agent.proxy(name) for name in ("redis-proxy", "web-proxy")]
+    listener = pair.agent.services()["redis-proxy"]["Port"]
+
+    def open_descriptors() -> list[int]:
+        return [len(proxy.descriptors()) for proxy in proxies]
+
+    _come_and_go(lab, pair.upstream_port, listener, times=5)
+    before = open_descriptors()
+    _come_and_go(lab, pair.upstream_port, listener, times=40)
+
+    def let_go() -> bool:
+        now = open_descriptors()
+        assert all(each < some + 20 for each, some in zip(now, before, strict=True)), f"{before}, then {now}"
+        return True
+
+    lab.until("data_path", let_go, what="the proxies have closed what is over")
 
 
 @requirement("proxy/discovery/01")
@@ -245,6 +267,18 @@ class _Peer:
     def echoes(self, data: bytes) -> bool:
         """Whether these bytes come back."""
         return self._stream is not None and converse(self._stream, data) == data
+
+
+def _come_and_go(lab: Lab, upstream: int, listener: int, *, times: int) -> None:
+    """Connections to an upstream and to a public listener that end in different ways."""
+    for _ in range(times):
+        assert exchange(upstream, b"politely") == b"politely"
+        for port, greeting in ((upstream, b""), (listener, b""), (listener, b"GET / HTTP/1.0\r\n\r\n")):
+            with socket.create_connection(("127.0.0.1", port), timeout=lab.budget("data_path")) as silent:
+                silent.sendall(greeting)
+        broken = socket.create_connection(("127.0.0.1", upstream), timeout=lab.budget("data_path"))
+        assert converse(broken, b"rudely") == b"rudely"
+        reset(broken)
 
 
 def _ended(connection: socket.socket) -> bool:

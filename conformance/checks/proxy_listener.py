@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from conformance.checks._situations import HEALTHY_AT_ONCE, assert_ends, connects, exchange, mesh, needs_ipv6
+from conformance.checks._situations import (
+    HEALTHY_AT_ONCE,
+    assert_ends,
+    connects,
+    end,
+    exchange,
+    mesh,
+    needs_ipv6,
+)
 from conformance.instruments.echo import EchoServer
 from conformance.instruments.identities import (
     Authority,
@@ -189,6 +197,32 @@ def check_upstream_waits_for_its_port(lab: Lab) -> None:
         "proxy_config", lambda: exchange(taken, MESSAGE) == MESSAGE, what="the upstream is opened on its port"
     )
     assert pair.exchange(MESSAGE) == MESSAGE
+
+
+@requirement("proxy/upstream/09")
+def check_senseless_upstream_harms_no_other(lab: Lab) -> None:
+    """Add upstreams to ``web`` that have no port, one that there is not, no destination, and one of an unknown type.
+
+    The agent refuses them in a reload, or the one that makes sense carries bytes as before, also through a proxy that
+    was started with all of them, and the public listener is open. Source: hardening.
+    """
+    pair = mesh(lab, lab.use(EchoServer()))
+    redis, web = pair.definitions(pair.upstream_port)
+    proxy = pair.agent.proxy("web-proxy")
+    senseless = [
+        {"destination_name": "redis"},
+        {"destination_name": "redis", "local_bind_port": 70000},
+        {"destination_name": "", "local_bind_port": lab.port()},
+        {"destination_name": "redis", "destination_type": "pigeon", "local_bind_port": lab.port()},
+    ]
+    web["service"]["connect"]["proxy"]["upstreams"][:0] = senseless
+    pair.agent.reload(definitions=[redis, web])
+    lab.holds("quiet", lambda: pair.exchange(MESSAGE) == MESSAGE, what="the upstream carries bytes as before")
+    end(proxy)
+    pair.agent.proxy("web-proxy", other_than=proxy)
+    lab.until("data_path", lambda: pair.exchange(MESSAGE) == MESSAGE, what="it carries bytes after a restart")
+    port = pair.agent.services()["web-proxy"]["Port"]
+    lab.until("proxy_listens", lambda: connects(port), what="the public listener is open")
 
 
 @dataclass(frozen=True, kw_only=True)

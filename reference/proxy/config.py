@@ -8,7 +8,7 @@ instead (MP-INT-011); ``bind_address`` and ``bind_port`` in its config win over 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,8 @@ class ProxyConfig:
     service: str
     public: Public | None
     upstreams: tuple[Upstream, ...] = ()
+    #: Why upstreams are missing that make no sense: a text for each.
+    left_out: tuple[str, ...] = ()
     #: Seconds that connections have to end when the proxy is asked to.
     drain_timeout: float = DRAIN_TIMEOUT_MS / 1000
     prometheus: Address | None = None
@@ -77,36 +79,47 @@ class ProxyConfig:
 
 
 def parse(answer: Any) -> ProxyConfig:
-    """Read the decoded JSON answer; :class:`ConfigError` names the first value that is of no use."""
+    """Read the decoded JSON answer; :class:`ConfigError` names the first value that is of no use.
+
+    An upstream that makes no sense is left out, and takes nothing along.
+    """
     if isinstance(answer, Mapping) and "Kind" in answer:
         answer = _managed_form(answer)
     if not isinstance(answer, Mapping) or not isinstance(answer.get("TargetServiceName"), str):
         raise ConfigError("the agent's answer is not a proxy configuration: TargetServiceName is missing")
     service, config = answer["TargetServiceName"], reading.mapping(answer.get("Config"), "Config")
-    entries = answer.get("Upstreams") or ()
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        raise ConfigError("Upstreams must be a list")
+    upstreams, left_out = _upstreams(answer.get("Upstreams") or ())
     prometheus = reading.text(config, "prometheus_bind_address", "prometheus_bind_address")
     return ProxyConfig(
         service=service,
         public=_public(config),
-        upstreams=distinct(
-            _upstream(reading.mapping(entry, f"Upstreams[{i}]"), i) for i, entry in enumerate(entries)
-        ),
+        upstreams=upstreams,
+        left_out=left_out,
         drain_timeout=reading.seconds(config, "drain_timeout_ms", DRAIN_TIMEOUT_MS, "drain_timeout_ms"),
         prometheus=parse_address(prometheus, "prometheus_bind_address") if prometheus else None,
         telemetry=telemetry.parse(reading.mapping(config.get("telemetry"), "telemetry"), service=service),
     )
 
 
-def distinct(upstreams: Iterable[Upstream]) -> tuple[Upstream, ...]:
-    """The upstreams; :class:`ConfigError` when two want one address."""
-    by_bind: dict[Endpoint, Upstream] = {}
-    for upstream in upstreams:
-        if upstream.bind in by_bind:
-            raise ConfigError(f"two upstreams want {upstream.bind}: give each a local_bind_port of its own")
-        by_bind[upstream.bind] = upstream
-    return tuple(by_bind.values())
+def add(upstream: Upstream, to: dict[Endpoint, Upstream]) -> None:
+    """Give an upstream its address; :class:`ConfigError` when another one has that."""
+    if upstream.bind in to:
+        raise ConfigError(f"two upstreams want {upstream.bind}: give each a local_bind_port of its own")
+    to[upstream.bind] = upstream
+
+
+def _upstreams(entries: Any) -> tuple[tuple[Upstream, ...], tuple[str, ...]]:
+    """Those that make sense, and what is wrong with others."""
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        raise ConfigError("Upstreams must be a list")
+    found: dict[Endpoint, Upstream] = {}
+    problems = []
+    for index, entry in enumerate(entries):
+        try:
+            add(_upstream(reading.mapping(entry, f"Upstreams[{index}]"), index), found)
+        except ConfigError as problem:
+            problems.append(str(problem))
+    return tuple(found.values()), tuple(problems)
 
 
 def _managed_form(answer: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from reference.proxy.config import PREPARED_QUERY, ProxyConfig, Public, Upstream, distinct
+from reference.proxy.config import PREPARED_QUERY, ProxyConfig, Public, Upstream, add
 from reference.proxy.endpoints import (
     UNIX,
     Address,
@@ -25,11 +25,12 @@ _KINDS = {"": "service", "service": "service", "query": PREPARED_QUERY}
 def config(flags: Flags) -> ProxyConfig:
     """What the flags describe; :class:`SettingsError` when that makes no sense."""
     try:
-        found = [upstream(value, datacenter=flags.get("datacenter")) for value in flags.upstreams]
+        named = [upstream(value, datacenter=flags.get("datacenter")) for value in flags.upstreams]
+        found: dict[Endpoint, Upstream] = {}
+        for one in sorted(named, key=lambda one: one.name):
+            add(one, found)
         return ProxyConfig(
-            service=flags.get("service"),
-            public=_public(flags),
-            upstreams=distinct(sorted(found, key=lambda one: one.name)),
+            service=flags.get("service"), public=_public(flags), upstreams=tuple(found.values())
         )
     except ValueError as problem:
         raise SettingsError(f"Error preparing configuration: {problem}") from None

@@ -177,6 +177,9 @@ class Service:
         if self._config is None or self._config.service != config.service:
             self._represent(config.service)
         before, self._config = self._config, config
+        for problem in config.left_out:
+            if before is None or problem not in before.left_out:
+                self._log.err(f"upstream left out: {problem}")
         self._change_upstreams(config.upstreams)
         self._change_public()
         self._change_prometheus(config.prometheus)

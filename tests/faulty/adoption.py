@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 import reference.supervisor.real as real
 import reference.supervisor.steps as steps
+from conformance.plugin.household import VARIABLE
 from reference.agent.observers import ProcessFeed
 from reference.agent.persistence import DataDirectory, Memory
 from reference.agent.proxies import digest
@@ -22,6 +23,22 @@ from reference.supervisor.real import RealWorld
 from reference.supervisor.runner import ManagedProxies
 from reference.supervisor.spec import Process, ProxySpec
 from tests.faulty import fault
+
+
+@fault("lifecycle/adopt/08", "lifecycle/adopt/12", disturbs=("lifecycle/adopt/10",))
+def takes_any_proxy_for_its_own() -> None:
+    """Takes proxies of other agents for its own: all of the same check, that is, for others are none of ours."""
+
+    def find(self: RealWorld) -> Iterator[tuple[str, Process]]:
+        for pid in self._kernel.pids():
+            environment, found = self._kernel.environment(pid) or {}, self._kernel.stat(pid)
+            process = self._identify(pid)
+            if process is None or found is None or found.session != pid:
+                continue
+            if environment.get(VARIABLE) == os.environ.get(VARIABLE) and "CONNECT_PROXY_ID" in environment:
+                yield environment["CONNECT_PROXY_ID"], process
+
+    RealWorld._find_ours = find  # type: ignore[method-assign]
 
 
 @fault("lifecycle/adopt/03", "lifecycle/adopt/08", "lifecycle/adopt/09", "lifecycle/adopt/11")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from typing import Any
@@ -20,6 +21,7 @@ from reference.supervisor import events as ev
 from reference.supervisor.core import Supervisor
 from reference.supervisor.linux import Linux
 from reference.supervisor.real import RealWorld
+from reference.supervisor.runner import ManagedProxies
 from reference.supervisor.spec import ProxyState
 from reference.supervisor.steps import Managed as Supervised
 from tests.faulty import fault
@@ -55,6 +57,23 @@ def starts_nothing_on_demand() -> None:
         honest(self, [known(definition) for definition in definitions], *rest)
 
     LocalState.reconcile = later  # type: ignore[method-assign]
+
+
+@fault("lifecycle/idle/01")
+def never_rests() -> None:
+    """Does nothing, and does that again and again."""
+    honest = ManagedProxies.start
+
+    def never_resting(self: ManagedProxies, *arguments: Any, **rest: Any) -> Any:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            loop.call_soon(turn)
+
+        turn()
+        return honest(self, *arguments, **rest)
+
+    ManagedProxies.start = never_resting  # type: ignore[method-assign]
 
 
 @fault("lifecycle/start/04")

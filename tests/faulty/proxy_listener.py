@@ -14,7 +14,7 @@ import reference.proxy.service as service
 import reference.proxy.tls as tls
 from reference.proxy import config
 from reference.proxy.config import Public, Upstream
-from reference.proxy.endpoints import Address
+from reference.proxy.endpoints import Address, ConfigError
 from reference.proxy.inbound import Inbound
 from reference.proxy.outbound import Outbound
 from reference.proxy.relay import Relay
@@ -92,6 +92,20 @@ def believes_any_authority() -> None:
 
     tls._Certificates.read = read  # type: ignore[method-assign]
     _context(careless, server=False)
+
+
+@fault("proxy/upstream/09", in_proxy=True)
+def takes_all_upstreams_or_none() -> None:
+    """Its proxies do nothing of what they are told as long as one upstream makes no sense."""
+    honest = config._upstreams
+
+    def all_of_them(entries: Any) -> Any:
+        upstreams, left_out = honest(entries)
+        if left_out:
+            raise ConfigError(left_out[0])
+        return upstreams, left_out
+
+    config._upstreams = all_of_them
 
 
 @fault("proxy/upstream/08", in_proxy=True)

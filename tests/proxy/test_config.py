@@ -81,11 +81,6 @@ def test_a_useless_port_is_named(value: Any) -> None:
         (with_config(handshake_timeout_ms=-1), "handshake_timeout_ms"),
         (with_config(local_service_address="10.0.0.1"), "local_service_address"),
         (with_config(bind_address=5), "bind_address"),
-        (with_upstream(LocalBindPort=0), r"Upstreams\[0\].LocalBindPort"),
-        (with_upstream(DestinationName=""), r"Upstreams\[0\].DestinationName"),
-        (with_upstream(DestinationType="planet"), r"Upstreams\[0\].DestinationType"),
-        (with_upstream(Config={"connect_timeout_ms": "soon"}), r"Upstreams\[0\].Config.connect_timeout_ms"),
-        ({**ANSWER, "Upstreams": ANSWER["Upstreams"] * 2}, "127.0.0.1:21234"),
         ({**ANSWER, "Upstreams": "redis"}, "Upstreams"),
         ({**ANSWER, "Config": []}, "Config"),
         ({}, "TargetServiceName"),
@@ -95,6 +90,28 @@ def test_a_useless_port_is_named(value: Any) -> None:
 def test_what_is_of_no_use_is_named(answer: Any, key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         parse(answer)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"LocalBindPort": 0}, "Upstreams[1].LocalBindPort"),
+        ({"LocalBindPort": 70000}, "Upstreams[1].LocalBindPort"),
+        ({"DestinationName": ""}, "Upstreams[1].DestinationName"),
+        ({"DestinationType": "planet"}, "Upstreams[1].DestinationType"),
+        ({"Config": {"connect_timeout_ms": "soon"}}, "Upstreams[1].Config.connect_timeout_ms"),
+        ({"DestinationName": "other", "LocalBindPort": 21234}, "127.0.0.1:21234"),
+        ("redis", "Upstreams[1]"),
+    ],
+)
+def test_a_senseless_upstream_is_left_out_alone_and_named(values: Any, key: str) -> None:
+    (first,) = ANSWER["Upstreams"]
+    last = {**first, "DestinationName": "db", "LocalBindPort": 21236}
+    senseless = {**first, "LocalBindPort": 21235, **values} if isinstance(values, dict) else values
+    config = parse({**ANSWER, "Upstreams": [first, senseless, last]})
+    assert [upstream.name for upstream in config.upstreams] == ["redis", "db"]
+    (problem,) = config.left_out
+    assert key in problem
 
 
 JSON = st.recursive(

@@ -36,6 +36,18 @@ def test_upstreams_come_and_go_without_touching_others(household: Household) -> 
     assert not [line for line in household.web_proxy.lines if "[ERR]" in line]
 
 
+def test_an_upstream_that_makes_no_sense_is_named_and_harms_no_other(household: Household) -> None:
+    senseless = {"destination_name": "echo", "local_bind_port": 70000}
+    with household.client() as established:
+        talk(established)
+        household.world.define(household.redefined_web([senseless, *household.web.upstreams]), household.echo)
+        line = household.web_proxy.wait_for(r"upstream left out: Upstreams\[0\]\.LocalBindPort")
+        assert "[ERR]" in line
+        talk(established)
+    with household.client() as sock:
+        talk(sock)
+
+
 def test_an_upstream_may_change_its_destination_on_the_same_port(household: Household) -> None:
     changed = [{"destination_name": "nobody", "local_bind_port": household.upstream_port}]
     household.world.define(household.redefined_web(changed), household.echo)
