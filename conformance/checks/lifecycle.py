@@ -83,6 +83,25 @@ def check_missing_command_is_tried_again(lab: Lab) -> None:
     assert agent.proxy("web-proxy").alive()
 
 
+@requirement("lifecycle/twice/01")
+def check_second_start_disturbs_nothing(lab: Lab) -> None:
+    """Start an agent a second time, with the same configuration and data directory, while it runs with two proxies.
+
+    The second one ends. The first one answers, its proxies are the same processes and have their pid files; one that is
+    killed is started again, once. Source: hardening.
+    """
+    agent = lab.agent(definitions=[idle_web(lab), lab.service("redis", proxy={})])
+    web, redis = agent.proxy("web-proxy"), agent.proxy("redis-proxy")
+    recorded(lab, agent, web, redis)
+    lab.start_twin_expecting_failure(agent)
+    assert agent.answers(), "the first agent does not answer any more"
+    lab.holds("blink", lambda: set(agent.proxies()) == {web, redis}, what="the proxies are those of before")
+    recorded(lab, agent, web, redis)
+    end(web)
+    successor = agent.proxy("web-proxy", other_than=web)
+    lab.holds("blink", lambda: agent.proxies("web-proxy") == [successor], what="there is one process of web")
+
+
 @requirement("lifecycle/idle/01", takes=4)
 def check_nothing_is_done_at_rest(lab: Lab) -> None:
     """Let two default proxies carry some bytes, and then watch them and their agent for a while.

@@ -137,6 +137,20 @@ def check_bind_port_is_used(lab: Lab) -> None:
     lab.until("proxy_listens", lambda: port in proxy.listening_ports(), what=f"the proxy listens on {port}")
 
 
+@requirement("ports/fixed/03")
+def check_listener_waits_for_its_port(lab: Lab) -> None:
+    """Listen on the ``bind_port`` of a built-in proxy before it starts, and stop listening when it runs for a moment.
+
+    The proxy listens there then, without a restart. Source: hardening.
+    """
+    port = lab.port()
+    with socket.create_server(("127.0.0.1", port)):
+        agent = lab.agent(definitions=[lab.service("redis", proxy={"config": {"bind_port": port}})])
+        proxy = agent.proxy("redis-proxy")
+        lab.holds("observation", proxy.alive, what="the proxy waits")
+    lab.until("proxy_listens", lambda: port in proxy.listening_ports(), what=f"the proxy listens on {port}")
+
+
 @requirement("ports/fixed/02")
 def check_bind_port_must_be_a_number(lab: Lab) -> None:
     """Set ``config.bind_port`` of a managed proxy to a word.

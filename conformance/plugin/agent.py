@@ -155,6 +155,18 @@ class AgentUnderTest:
         finally:
             self._plan = honest
 
+    def launch_twin(self) -> AgentUnderTest:
+        """Start the same agent a second time, by mistake: its configuration, ports and data directory."""
+        twin = AgentUnderTest(
+            replace(self._plan, name=f"{self._plan.name}-twin"),
+            site=self._site,
+            waits=self._waits,
+            household=self._household,
+            history=self._history,
+        )
+        twin.launch()
+        return twin
+
     def exit_code(self) -> int | None:
         """The exit code (negative: signal) of the last incarnation, ``None`` while it runs."""
         assert self._running is not None, "the agent was never started"

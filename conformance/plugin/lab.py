@@ -307,6 +307,20 @@ class Lab:
         self.history.record("program", event="installed", place=place)
         self._site.install(place)
 
+    def start_twin_expecting_failure(self, agent: AgentUnderTest) -> None:
+        """Start a running agent a second time, by mistake, and wait (budget ``agent_refusal``) until that has ended.
+
+        Skips the check where agents have machines of their own, on which they do not meet.
+        """
+        if self._site.machine is not None:
+            self.skip(
+                "agents have machines of their own here: the second one does not meet the first one's ports"
+            )
+        twin = agent.launch_twin()
+        self.agents.append(twin)
+        self.until("agent_refusal", lambda: twin.exit_code() is not None, what="the second agent ends")
+        self.history.record("agent", event="refused", exit_code=twin.exit_code())
+
     def start_expecting_failure(self, **configuration: Any) -> Finished:
         """Start an agent that must refuse to run; keywords as for :meth:`prepare`.
 

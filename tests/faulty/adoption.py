@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
+import reference.agent.api as api
 import reference.supervisor.real as real
 import reference.supervisor.steps as steps
 from conformance.plugin.household import VARIABLE
 from reference.agent.observers import ProcessFeed
 from reference.agent.persistence import DataDirectory, Memory
 from reference.agent.proxies import digest
+from reference.agent.sockets import StartError
 from reference.supervisor import processes, snapshot
 from reference.supervisor.core import Supervisor
 from reference.supervisor.kernel import Kernel
@@ -23,6 +27,23 @@ from reference.supervisor.real import RealWorld
 from reference.supervisor.runner import ManagedProxies
 from reference.supervisor.spec import Process, ProxySpec
 from tests.faulty import fault
+
+
+@fault("lifecycle/twice/01")
+def cleans_up_when_it_cannot_start() -> None:
+    """Ends the proxies that its data directory names when it cannot listen, as if they were left from a crash."""
+    honest = api.claim
+
+    def claim(*arguments: Any, **rest: Any) -> Any:
+        try:
+            return honest(*arguments, **rest)
+        except StartError:
+            folder = Path(sys.argv[sys.argv.index("-data-dir") + 1])
+            for path in (folder / "proxy" / "pids").glob("*.pid"):
+                os.kill(int(path.read_text()), signal.SIGTERM)
+            raise
+
+    api.claim = claim
 
 
 @fault("lifecycle/adopt/08", "lifecycle/adopt/12", disturbs=("lifecycle/adopt/10",))

@@ -108,9 +108,9 @@ def takes_all_upstreams_or_none() -> None:
     config._upstreams = all_of_them
 
 
-@fault("proxy/upstream/08", in_proxy=True)
+@fault("ports/fixed/03", "proxy/upstream/08", in_proxy=True)
 def tries_to_listen_once() -> None:
-    """Its proxies never open an upstream whose port was in use when they came to it."""
+    """Its proxies never open a listener whose port was in use when they came to it."""
     service.BIND_RETRY_SECONDS = 3600.0
 
 
