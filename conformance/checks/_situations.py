@@ -89,7 +89,9 @@ def register(
     agent: AgentUnderTest, name: str, *, port: int, proxy: Mapping[str, Any] | None, service_id: str = ""
 ) -> Response:
     """Register a service over the HTTP API; ``proxy`` has the API's spelling (``Command``, ``Config``, …)."""
-    body: dict[str, Any] = {"Name": name, "ID": service_id, "Port": port}
+    body: dict[str, Any] = {"Name": name, "Port": port}
+    if service_id:
+        body["ID"] = service_id
     if proxy is not None:
         body["Connect"] = {"Proxy": proxy}
     return agent.api.put("/v1/agent/service/register", body)
