@@ -335,6 +335,33 @@ def check_added_upstream_is_served(lab: Lab) -> None:
     assert pair.agent.proxies("web-proxy") == [proxy]
 
 
+@requirement("proxy/update/05")
+def check_senseless_option_ends_nothing(lab: Lab) -> None:
+    """Give a running proxy a time-out that is no number by a reload, while a connection leads through its upstream,
+    then take that back and add an upstream.
+
+    The connection carries bytes all the time, and the added upstream does at the end; the process is the same.
+    Source: hardening.
+    """
+    added = lab.port()
+    pair = mesh(lab, lab.use(EchoServer()))
+    proxy = pair.agent.proxy("web-proxy")
+    with socket.create_connection(
+        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
+    ) as connection:
+        redis, web = pair.definitions(pair.upstream_port)
+        web["service"]["connect"]["proxy"]["config"] = {**HEALTHY_AT_ONCE, "handshake_timeout_ms": "soon"}
+        pair.agent.reload(definitions=[redis, web])
+        lab.holds("quiet", lambda: converse(connection, b"on") == b"on", what="the connection carries bytes")
+        assert pair.exchange(b"new") == b"new"
+        pair.agent.reload(definitions=pair.definitions(pair.upstream_port, added))
+        lab.until(
+            "proxy_config", lambda: exchange(added, b"new") == b"new", what="the added upstream carries bytes"
+        )
+        assert converse(connection, b"after") == b"after", "the connection broke"
+    assert pair.agent.proxies("web-proxy") == [proxy]
+
+
 @requirement("proxy/update/02")
 def check_removed_upstream_is_closed(lab: Lab) -> None:
     """Take an upstream away from a running proxy by a reload.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from reference.proxy.api import Agent, Client
 from reference.proxy.authorize import Authorizer, Intentions
 from reference.proxy.bulk import Bulk
 from reference.proxy.config import ProxyConfig, Public, Upstream, parse
-from reference.proxy.endpoints import Endpoint, SocketPath
+from reference.proxy.endpoints import ConfigError, Endpoint, SocketPath
 from reference.proxy.exporter import Exporter
 from reference.proxy.identity import Identity, IdentityKeeper
 from reference.proxy.inbound import Inbound
@@ -114,7 +115,7 @@ class Service:
             name="connect_proxy",
             path=f"/v1/agent/connect/proxy/{name}",
             other_path=f"/v1/agent/service/{name}",
-            on_change=lambda answer: self.serve(parse(answer)),
+            on_change=self._hear_config,
             log=self._log,
         )
 
@@ -159,6 +160,13 @@ class Service:
     def _hear_end(self) -> None:
         if self._drained is not None:
             self._loops[0].post(self._look_whether_drained)
+
+    def _hear_config(self, answer: Any) -> None:
+        # No failure of the watch, which would ask again and again: the agent will say when it has something better.
+        try:
+            self.serve(parse(answer))
+        except ConfigError as problem:
+            self._log.err(f"the agent's configuration is of no use: {problem}")
 
     def _hear_identity(self, identity: Identity) -> None:
         self._loops[0].post(lambda: self._take_identity(identity))

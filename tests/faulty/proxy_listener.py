@@ -94,6 +94,20 @@ def believes_any_authority() -> None:
     _context(careless, server=False)
 
 
+@fault("proxy/update/05", in_proxy=True)
+def starts_over_after_a_mistake() -> None:
+    """Its proxies end when they are told something that makes no sense, as if the next start would mend that."""
+    honest = service.parse
+
+    def parsed(answer: Any) -> Any:
+        try:
+            return honest(answer)
+        except ConfigError:
+            os._exit(1)
+
+    service.parse = parsed
+
+
 @fault("proxy/upstream/09", in_proxy=True)
 def takes_all_upstreams_or_none() -> None:
     """Its proxies do nothing of what they are told as long as one upstream makes no sense."""

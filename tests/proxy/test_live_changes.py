@@ -95,9 +95,16 @@ def test_a_useless_configuration_is_reported_once_and_changes_nothing(standin: S
             Definition(name="web", port=1, config={"bind_port": "many"}, upstreams=household.web.upstreams),
             household.echo,
         )
-        household.web_proxy.wait_for(r"\[ERR\] .*bind_port is 'many': it must be a number")
+        line = household.web_proxy.wait_for(r"\[ERR\] .*bind_port is 'many': it must be a number")
+        assert "retry" not in line, (
+            "what the agent says is not asked for again: the next change is waited for"
+        )
         with household.client() as sock:
             talk(sock)
+        (port,) = free_ports(1)
+        both = [*household.web.upstreams, {"destination_name": "echo", "local_bind_port": port}]
+        standin.define(household.redefined_web(both), household.echo)
+        household.web_proxy.wait_for(f"starting on 127.0.0.1:{port}")
 
 
 def test_a_new_leaf_is_used_for_new_connections_while_old_ones_go_on(household: Household) -> None:
