@@ -45,8 +45,8 @@ def test_a_disturbance_passes() -> None:
 
 
 def test_who_is_never_good_enough_is_not_measured_for_ever() -> None:
-    rounds, measure = measured(lambda number: number / 10)
-    assert PATHS.in_turn(measure, best=max, enough=half) == (10.0, MOST_ROUNDS / 10)
+    rounds, measure = measured(lambda number: number / 100)
+    assert PATHS.in_turn(measure, best=max, enough=half) == (10.0, MOST_ROUNDS / 100)
     assert len(rounds) == MOST_ROUNDS
 
 
