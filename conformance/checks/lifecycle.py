@@ -87,7 +87,7 @@ def check_missing_command_is_tried_again(lab: Lab) -> None:
 def check_second_start_disturbs_nothing(lab: Lab) -> None:
     """Start an agent a second time, with the same configuration and data directory, while it runs with two proxies.
 
-    The second one ends. The first one answers, its proxies are the same processes and have their pid files; one that is
+    The second one ends. The first one answers, its proxies are the same processes and stand in its record; one that is
     killed is started again, once. Source: hardening.
     """
     agent = lab.agent(definitions=[idle_web(lab), lab.service("redis", proxy={})])

@@ -10,7 +10,6 @@ from typing import Any
 
 import reference.proxy.sinks as sinks
 from reference.proxy import authorize, inbound, watch
-from reference.proxy.inbound import Inbound
 from reference.proxy.log import Log
 from reference.proxy.logfile import LogFile
 from reference.proxy.loop import Loop
@@ -25,15 +24,15 @@ from tests.faulty import fault
 @fault("proxy/traffic/06", in_proxy=True)
 def forgets_descriptors() -> None:
     """Its proxies keep a descriptor open for each peer whose handshake came to nothing."""
-    honest = Inbound._admit
+    honest = inbound.Inbound._admit
 
-    async def admit(self: Inbound, *arguments: Any) -> Any:
+    async def admit(self: inbound.Inbound, *arguments: Any) -> Any:
         admitted = await honest(self, *arguments)
         if admitted is None:
             os.open("/dev/null", os.O_RDONLY)
         return admitted
 
-    Inbound._admit = admit  # type: ignore[method-assign]
+    inbound.Inbound._admit = admit  # type: ignore[method-assign]
 
 
 @fault("proxy/away/01", "proxy/away/02", in_proxy=True)
