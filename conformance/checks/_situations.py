@@ -269,6 +269,12 @@ class Mesh:
     upstream_port: int
     #: The definitions of the pair with these upstream ports of ``web``, for a reload.
     definitions: Callable[..., Sequence[Mapping[str, Any]]]
+    #: How long each step of a connection may take (s).
+    patience: float
+
+    def connect(self) -> socket.socket:
+        """A connection of ``web`` to ``redis``."""
+        return socket.create_connection(("127.0.0.1", self.upstream_port), timeout=self.patience)
 
     def exchange(self, data: bytes) -> bytes:
         """Send to ``redis`` as ``web`` and return what comes back."""
@@ -297,7 +303,7 @@ def mesh(
         ]
 
     agent = lab.agent(definitions=definitions(port, *also), options=options)
-    pair = Mesh(agent=agent, upstream_port=port, definitions=definitions)
+    pair = Mesh(agent=agent, upstream_port=port, definitions=definitions, patience=lab.budget("data_path"))
     lab.until(
         "data_path", lambda: pair.exchange(MESSAGE) == MESSAGE, what="the pair of proxies carries bytes"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -67,9 +66,7 @@ def check_traffic_goes_on(lab: Lab) -> None:
     """
     pair = mesh(lab, lab.use(EchoServer()))
     before = {name: _leaf(pair.agent, name) for name in ("redis", "web")}
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as opened:
+    with pair.connect() as opened:
         assert converse(opened, b"before") == b"before"
         _rotate(pair.agent)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from contextlib import suppress
 from itertools import pairwise
 
@@ -243,7 +242,7 @@ def check_connection_survives_the_agent(lab: Lab) -> None:
     """
     data = payload(100_000)
     pair = mesh(lab, lab.use(EchoServer()))
-    with socket.create_connection(("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")) as live:
+    with pair.connect() as live:
         assert converse(live, data) == data
         recorded(lab, pair.agent, *pair.agent.proxies())
         pair.agent.crash()

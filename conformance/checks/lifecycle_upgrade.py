@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from conformance.checks._situations import converse, end, mesh, payload, recorded
 from conformance.instruments.echo import EchoServer
 from conformance.instruments.processes import Process
@@ -64,7 +62,7 @@ def _carries_on(lab: Lab, *, before: str, after: str) -> None:
     lab.install(before)
     pair = mesh(lab, lab.use(EchoServer()))
     proxies = pair.agent.proxies()
-    with socket.create_connection(("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")) as live:
+    with pair.connect() as live:
         assert converse(live, data) == data
         recorded(lab, pair.agent, *proxies)
         pair.agent.stop()

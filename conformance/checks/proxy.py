@@ -73,9 +73,7 @@ def check_half_close_is_passed_on(lab: Lab) -> None:
     data = payload(300_000)
     pair = mesh(lab, lab.use(EchoServer()))
     with (
-        socket.create_connection(
-            ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-        ) as connection,
+        pair.connect() as connection,
         ThreadPoolExecutor(1) as pool,
     ):
         reading = pool.submit(_read_all, connection)
@@ -96,9 +94,7 @@ def check_half_close_by_the_application(lab: Lab) -> None:
     pair = mesh(lab, application)
     lab.until("data_path", lambda: application.open == 0, what="the first connection is over")
     before, heard = len(application.endings), application.heard
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         connection.sendall(MESSAGE)
         assert _read_all(connection) == MESSAGE
         with suppress(OSError):
@@ -322,9 +318,7 @@ def check_added_upstream_is_served(lab: Lab) -> None:
     added = lab.port()
     pair = mesh(lab, lab.use(EchoServer()))
     proxy = pair.agent.proxy("web-proxy")
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         assert converse(connection, b"before") == b"before"
         pair.agent.reload(definitions=pair.definitions(pair.upstream_port, added))
         lab.until(
@@ -346,9 +340,7 @@ def check_senseless_option_ends_nothing(lab: Lab) -> None:
     added = lab.port()
     pair = mesh(lab, lab.use(EchoServer()))
     proxy = pair.agent.proxy("web-proxy")
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         redis, web = pair.definitions(pair.upstream_port)
         web["service"]["connect"]["proxy"]["config"] = {**HEALTHY_AT_ONCE, "handshake_timeout_ms": "soon"}
         pair.agent.reload(definitions=[redis, web])

@@ -34,7 +34,7 @@ def check_denied_connection_is_cut(lab: Lab) -> None:
     """
     pair = mesh(lab, lab.use(EchoServer()))
     with (
-        socket.create_connection(("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")) as web,
+        pair.connect() as web,
         _Peer(pair.agent, "db") as db,
     ):
         assert converse(web, b"web") == b"web"
@@ -53,9 +53,7 @@ def check_established_connection_survives_its_agent(lab: Lab) -> None:
     The connection still carries bytes, then and a second later. Source: document, Lifecycle.
     """
     pair = mesh(lab, lab.use(EchoServer()))
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         assert converse(connection, b"before") == b"before"
         pair.agent.crash()
         lab.holds("quiet", lambda: converse(connection, b"after") == b"after", what="the connection echoes")
@@ -154,9 +152,7 @@ def check_sigterm_drains(lab: Lab) -> None:
     pair = mesh(lab, lab.use(EchoServer()))
     port = pair.agent.services()["redis-proxy"]["Port"]
     proxy = pair.agent.proxy("redis-proxy")
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         assert converse(connection, b"before") == b"before"
         proxy.signal(SIGTERM)
         lab.until("proxy_stop", lambda: not connects(port), what="the public listener closes")
@@ -174,9 +170,7 @@ def check_draining_ends(lab: Lab) -> None:
     """
     pair = mesh(lab, lab.use(EchoServer()), redis={**HEALTHY_AT_ONCE, "drain_timeout_ms": 500})
     proxy = pair.agent.proxy("redis-proxy")
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         assert converse(connection, b"held") == b"held"
         proxy.signal(SIGTERM)
         lab.until("drained", lambda: not proxy.alive(), what="the proxy ends")
@@ -192,10 +186,7 @@ def check_inbound_connections_are_limited(lab: Lab) -> None:
     application = lab.use(EchoServer())
     pair = mesh(lab, application, redis={**HEALTHY_AT_ONCE, "max_inbound_connections": 2})
     lab.until("data_path", lambda: application.open == 0, what="the first connection is over")
-    held = [
-        lab.use(socket.create_connection(("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")))
-        for _ in range(2)
-    ]
+    held = [lab.use(pair.connect()) for _ in range(2)]
     for connection in held:
         assert converse(connection, b"held") == b"held"
     seen = application.connections
@@ -240,9 +231,7 @@ def check_statsd_metrics(lab: Lab) -> None:
 
     lab.until("metrics", lambda: value(r"inbound\.rx_bytes"), what="received bytes are told")
     lab.until("metrics", lambda: value(r"inbound\.tx_bytes"), what="sent bytes are told")
-    with socket.create_connection(
-        ("127.0.0.1", pair.upstream_port), timeout=lab.budget("data_path")
-    ) as connection:
+    with pair.connect() as connection:
         assert converse(connection, b"held") == b"held"
         lab.until("metrics", lambda: value(r"inbound\.conns"), what="the open connection is told")
 
