@@ -85,4 +85,5 @@ def _paths(lab: Lab) -> Iterator[Paths]:
     folder.mkdir()
     with Stage(folder) as stage:
         port = stage.application()
-        yield Paths(application=port, upstream=mesh(lab, _Application(port=port)).upstream_port)
+        upstream = mesh(lab, _Application(port=port)).upstream_port
+        yield Paths(application=port, upstream=upstream, patience=lab.budget("measured"))
