@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reference.proxy.waiting import AWAKE_SECONDS, Waiting
+from itertools import pairwise
+
+from reference.proxy.waiting import AWAKE_SECONDS, CALM_SECONDS, LOOKS, Waiting
 
 LOOK = AWAKE_SECONDS / 8
 EVENT = [(5, 1)]
@@ -17,6 +19,7 @@ class Machine:
         self.slept: list[float | None] = []
         self.looks = 0
         self.gave_way = 0
+        self.turn = LOOK  # what others take who are let in
 
     def poll(self, seconds: float | None, _most: int) -> list[tuple[int, int]]:
         if seconds == 0:
@@ -32,7 +35,7 @@ class Machine:
 
     def give_way(self) -> None:
         self.gave_way += 1
-        self.now += LOOK
+        self.now += self.turn
 
     def waiting(self, *, awake: bool = True) -> Waiting:
         return Waiting(self.poll, awake=awake, clock=lambda: self.now, give_way=self.give_way)
@@ -96,3 +99,67 @@ def test_who_only_sleeps_is_never_awake() -> None:
         waiting.wait(None)
     assert machine.slept == [None] * 3
     assert not machine.looks
+
+
+def crowded() -> tuple[Machine, Waiting]:
+    """A machine on which looks were in vain until they were given up."""
+    machine = Machine()
+    waiting = machine.waiting()
+    for _ in range(LOOKS):
+        gave_way = machine.gave_way
+        machine.events += [machine.now + LOOK, machine.now + LOOK + 2 * AWAKE_SECONDS]
+        waiting.wait(None)
+        waiting.wait(None)
+        if machine.gave_way == gave_way:
+            return machine, waiting
+    raise AssertionError("it looks in vain again and again")
+
+
+def test_on_a_crowded_machine_it_sleeps_for_a_while_and_looks_once_whether_it_still_is() -> None:
+    machine, waiting = crowded()
+    looks, ends = [machine.looks], machine.now + 3 * CALM_SECONDS
+    while machine.now < ends:
+        machine.events += [machine.now + LOOK, machine.now + LOOK + 2 * AWAKE_SECONDS]
+        waiting.wait(None)
+        waiting.wait(None)
+        looks.append(machine.looks)
+    awake = [after - before for before, after in pairwise(looks) if after > before]
+    assert 2 <= len(awake) <= 3
+    assert max(awake) <= AWAKE_SECONDS / LOOK + 2
+
+
+def test_it_stays_awake_again_when_the_crowd_is_gone() -> None:
+    machine, waiting = crowded()
+    machine.events.append(machine.now + 2 * CALM_SECONDS)
+    for _ in range(1000):
+        waiting.wait(None)
+        machine.events.append(machine.now + LOOK)
+    slept = len(machine.slept)
+    for _ in range(100):
+        waiting.wait(None)
+        machine.events.append(machine.now + LOOK)
+    assert len(machine.slept) == slept
+
+
+def test_who_was_kept_waiting_looked_in_vain_whatever_was_there_then() -> None:
+    machine = Machine(LOOK)
+    waiting = machine.waiting()
+    waiting.wait(None)
+    machine.turn = 2 * AWAKE_SECONDS
+    for _ in range(4 * LOOKS):
+        machine.events.append(machine.now + LOOK)
+        waiting.wait(None)
+    assert machine.gave_way < LOOKS
+
+
+def test_a_look_that_must_end_at_once_was_not_in_vain() -> None:
+    machine = Machine(LOOK)
+    waiting = machine.waiting()
+    waiting.wait(None)
+    machine.events.append(1.0)
+    for _ in range(LOOKS):
+        waiting.wait(0)
+    looked = machine.looks
+    machine.events[:] = [machine.now + LOOK]
+    waiting.wait(None)
+    assert machine.looks > looked + 1
