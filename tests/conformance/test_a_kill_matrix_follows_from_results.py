@@ -156,6 +156,14 @@ def test_what_is_dead_is_asked_for_something_else_and_nothing_twice() -> None:
     assert asked_next(caught, FAULT, checked) == ()
 
 
+def test_what_is_dead_is_asked_for_one_thing_more_and_not_for_what_it_might_break_unsaid() -> None:
+    neighbours = {f"area/one/{number:02}" for number in range(2, 5)}
+    strangers = {f"area/two/{number:02}" for number in range(1, 5)}
+    asked = asked_next(row("liar", CATALOGUE, [NOT_UP]), FAULT, {"area/one/01"} | neighbours | strangers)
+    assert len(asked) == 2
+    assert {*asked} - strangers == {"area/one/01"}
+
+
 def test_one_that_comes_up_only_later_is_unsteady() -> None:
     dead = row("liar", CATALOGUE, [NOT_UP])
     assert dead.asked_again(row("liar", CATALOGUE, [FAILED])).unsteady[0].at_first is Outcome.DEAD
