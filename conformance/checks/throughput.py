@@ -86,4 +86,4 @@ def _paths(lab: Lab) -> Iterator[Paths]:
     with Stage(folder) as stage:
         port = stage.application()
         upstream = mesh(lab, _Application(port=port)).upstream_port
-        yield Paths(application=port, upstream=upstream, patience=lab.budget("measured"))
+        yield Paths(application=port, upstream=upstream, patience=lab.patience("measured"))

@@ -123,6 +123,10 @@ class Lab:
         """The seconds of a named budget of ``budgets.toml``, scaled for this machine."""
         return self._waits.budget(name)
 
+    def patience(self, name: str) -> float:
+        """The seconds for which the suite has patience; see :meth:`conformance.plugin.waits.Waits.patience`."""
+        return self._waits.patience(name)
+
     def until(self, budget_name: str, predicate: Callable[[], Found], *, what: str) -> Found:
         """Wait until ``predicate`` returns something true; see :meth:`conformance.plugin.waits.Waits.until`."""
         return self._waits.until(budget_name, predicate, what=what)

@@ -56,6 +56,10 @@ class Waits:
         """The seconds of a named budget, scaled for this machine."""
         return self._budgets[name]
 
+    def patience(self, name: str) -> float:
+        """The seconds after which the suite no longer waits for what has a named budget: several times as many."""
+        return self.budget(name) * self._budgets.patience
+
     def until(self, budget_name: str, predicate: Callable[[], Found], *, what: str) -> Found:
         """Poll ``predicate`` until it returns something true, and return that.
 
@@ -63,7 +67,7 @@ class Waits:
         if it stays so. Raises :class:`Late` when it comes true after its budget, :class:`Never` when it does not
         within as many as the suite has patience for.
         """
-        allowed, patience = self.budget(budget_name), self._budgets.patience
+        allowed, patience = self.budget(budget_name), self.patience(budget_name)
         began = time.monotonic()
         last = ""
         while True:
@@ -79,11 +83,11 @@ class Waits:
                 raise Late(
                     f"late: {what} took {took:.2f} s, and the budget {budget_name} is {allowed:g} s{seen}"
                 )
-            if took > allowed * patience:
+            if took > patience:
                 self._record(budget_name, what, took, "never")
                 raise Never(
-                    f"never: {what} did not happen within {took:.2f} s, {patience:g} times the budget "
-                    f"{budget_name}{seen}"
+                    f"never: {what} did not happen within {took:.2f} s, {self._budgets.patience:g} times the "
+                    f"budget {budget_name}{seen}"
                 )
             time.sleep(_pause(took, allowed))
 
