@@ -19,6 +19,10 @@ _FIRST, _LAST, _BLOCK = 22000, 32000, 64
 _POLL_SECONDS = 0.05
 
 
+class Held(Exception):
+    """Somebody else has the lock: a trouble of the suite, for which no implementation is to blame."""
+
+
 def _lock(name: str) -> socket.socket | None:
     """Take the machine-wide lock ``name``, or ``None`` when another process has it."""
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -34,11 +38,11 @@ def _lock(name: str) -> socket.socket | None:
 
 @contextmanager
 def exclusive(name: str, *, timeout: float) -> Iterator[None]:
-    """Hold the machine-wide lock ``name``; raises :class:`TimeoutError` when it does not come free in time."""
+    """Hold the machine-wide lock ``name``; raises :class:`Held` when it does not come free in time."""
     deadline = time.monotonic() + timeout
     while (holder := _lock(name)) is None:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"another check held {name} for more than {timeout:.0f} s")
+            raise Held(f"another check held {name} for more than {timeout:.0f} s")
         time.sleep(_POLL_SECONDS)
     with holder:
         yield

@@ -6,6 +6,7 @@ It runs in every process that executes checks. A result leaves that process as a
 
 from __future__ import annotations
 
+import errno
 import re
 import resource
 import signal
@@ -34,8 +35,11 @@ VARIANT = "proxyproof variant"
 #: What a repetition is called in pytest's own names.
 _REPETITION = re.compile(r"repetition(\d+)")
 
-#: What a check raises when the implementation did wrong. Anything else means that the suite did.
-_FAILURES = (AssertionError, pytest.fail.Exception, Unreachable, ProcessLookupError, ConnectionError)
+#: What a check raises when the implementation did wrong, or was silent. Anything else means that the suite did.
+_FAILURES = (
+    *(AssertionError, pytest.fail.Exception, Unreachable),
+    *(ProcessLookupError, ConnectionError, TimeoutError),
+)
 
 _settings = pytest.StashKey[RunSettings]()
 _lab = pytest.StashKey[Lab]()
@@ -213,6 +217,8 @@ def _verdict(call: pytest.CallInfo[None], report: pytest.TestReport) -> tuple[Ve
 def _is_failure(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(map(_is_failure, error.exceptions))
+    if isinstance(error, OSError) and error.errno == errno.ENOTCONN:
+        return True  # a connection of which nothing is left: the one such error that is no ConnectionError
     return isinstance(error, _FAILURES)
 
 

@@ -23,11 +23,20 @@ agent = lab.agent(definitions=[lab.service("web", proxy={})])
 token = agent.proxy("web-proxy").environment()["CONNECT_PROXY_TOKEN"]
 assert token == "", f"the token is {token}"
 """
+SILENT = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_connection(silent.getsockname(), timeout=0.1) as connection:
+        connection.recv(1)
+"""
 CHECKS = {
     "tiny/good/01": PASS,
     "tiny/good/02": PASS,
     "tiny/bad/01": FAIL,
     "tiny/bad/02": 'lab.agent().api.get("/v1/agent/nothing").json["Key"]',
+    "tiny/bad/03": SILENT,
+    "tiny/bad/04": "import socket\nwith socket.socket() as gone: gone.shutdown(socket.SHUT_WR)",
+    "tiny/bad/05": "raise ConnectionResetError('reset by peer')",
     "tiny/broken/01": 'raise RuntimeError("the check itself is wrong")',
     "tiny/absent/01": 'lab.skip("this machine has no flux capacitor")',
 }
@@ -58,6 +67,9 @@ def test_every_verdict_is_reported(judged: tuple[Suite, int, str]) -> None:
         "tiny/absent/01": Verdict.SKIP,
         "tiny/bad/01": Verdict.FAIL,
         "tiny/bad/02": Verdict.FAIL,
+        "tiny/bad/03": Verdict.FAIL,
+        "tiny/bad/04": Verdict.FAIL,
+        "tiny/bad/05": Verdict.FAIL,
         "tiny/broken/01": Verdict.ERROR,
         "tiny/future/01": Verdict.UNKNOWN,
         "tiny/good/01": Verdict.PASS,
@@ -127,7 +139,7 @@ def test_the_untested_are_published(judged: tuple[Suite, int, str]) -> None:
 def test_junit_tells_the_same(judged: tuple[Suite, int, str]) -> None:
     root = ElementTree.parse(judged[0].folder / "proxyproof-report" / "junit.xml").getroot()
     totals = {name: root.attrib[name] for name in ("tests", "failures", "errors", "skipped")}
-    assert totals == {"tests": "6", "failures": "2", "errors": "1", "skipped": "1"}
+    assert totals == {"tests": "9", "failures": "5", "errors": "1", "skipped": "1"}
 
 
 def test_the_version_of_the_agent_is_reported(judged: tuple[Suite, int, str]) -> None:

@@ -127,7 +127,7 @@ def test_blocks_of_ports_are_not_shared() -> None:
 def test_a_lock_is_held_by_one_at_a_time() -> None:
     with (
         ports.exclusive("test/lock", timeout=60),
-        pytest.raises(TimeoutError, match="test/lock"),
+        pytest.raises(ports.Held, match="test/lock"),
         ports.exclusive("test/lock", timeout=0.1),
     ):
         pass
@@ -143,7 +143,7 @@ def test_a_lock_is_freed_by_the_death_of_its_holder() -> None:
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(TimeoutError), ports.exclusive("test/dying", timeout=0.1):
+        with pytest.raises(ports.Held), ports.exclusive("test/dying", timeout=0.1):
             pass
         holder.kill()
     with ports.exclusive("test/dying", timeout=60):

@@ -133,10 +133,11 @@ def _official(secret: str) -> LegacyView:
 
 
 @fault(
-    "security/registration/03",
     "persistence/definition/01",
     "removal/complete/01",
+    "security/registration/03",
     "stopping/deregister/08",
+    "stopping/deregister/09",
     "token/stable/02",
 )
 def starts_nothing_that_was_registered() -> None:

@@ -130,7 +130,7 @@ def kills_proxies_on_exit() -> None:
     ManagedProxies.shut_down = shut_down  # type: ignore[method-assign]
 
 
-@fault("lifecycle/adopt/02")
+@fault("lifecycle/adopt/02", "lifecycle/adopt/07")
 def adopts_and_forgets() -> None:
     """Takes its proxies over, and does not notice when one of them ends."""
     honest = RealWorld._hold
@@ -157,7 +157,7 @@ def forgets_ports() -> None:
     DataDirectory.load = load  # type: ignore[method-assign]
 
 
-@fault("lifecycle/adopt/05", "removal/complete/04")
+@fault("lifecycle/adopt/05", "lifecycle/adopt/12", "removal/complete/04")
 def leaves_what_nobody_wants() -> None:
     """Leaves proxies alone whose services were removed while it was away."""
     Supervisor._settle = lambda self, nobody, event: self._remembered.clear()  # type: ignore[method-assign]
@@ -182,15 +182,16 @@ def remembers_seconds_later() -> None:
 
 
 @fault(
+    "dev/data-dir/01",
+    "lifecycle/adopt/01",
+    "lifecycle/adopt/02",
+    "lifecycle/adopt/07",
     "lifecycle/survive/01",
     "lifecycle/survive/02",
     "lifecycle/survive/03",
     "lifecycle/survive/04",
     "lifecycle/survive/05",
     "lifecycle/survive/07",
-    "lifecycle/adopt/01",
-    "lifecycle/adopt/02",
-    "dev/data-dir/01",
     "stopping/deregister/08",
 )
 def ties_proxies_to_itself() -> None:

@@ -66,6 +66,7 @@ def believes_anything_about_its_authority() -> None:
     "authority/root/01",
     "authority/root/02",
     "authority/rotation/05",
+    "authority/rotation/07",
 )
 def goes_its_own_way_with_certificates() -> None:
     """Ignores what it is told about lifetimes and roots, and forgets its authority with every start."""

@@ -102,7 +102,7 @@ def _of_application(instance: Any) -> Any:
     return replace(instance, service=replace(instance.service, value=moved))
 
 
-@fault("discovery/health/01", "discovery/health/02", "discovery/health/05")
+@fault("discovery/health/01", "discovery/health/02", "discovery/health/05", "discovery/health/06")
 def trusts_its_proxies() -> None:
     """Takes each managed proxy for healthy, starts its default ones in its own time, and looks at none."""
     honest, launch = checks.HealthChecks._start, Linux.launch
@@ -125,7 +125,7 @@ def trusts_its_proxies() -> None:
     Linux.launch = at_leisure  # type: ignore[method-assign]
 
 
-@fault("discovery/health/03")
+@fault("discovery/health/03", "discovery/health/05")
 def always_looks() -> None:
     """Looks whether a proxy listens also where ``disable_tcp_check`` says not to."""
     honest = checks.check_target

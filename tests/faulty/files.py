@@ -73,6 +73,7 @@ def truncates_full_logs() -> None:
     "logs/capture/02",
     "logs/level/01",
     "logs/level/02",
+    "logs/level/03",
     "logs/mode/01",
     "logs/rotate/01",
     "logs/rotate/02",

@@ -28,7 +28,7 @@ def denies_everybody_alike() -> None:
     connect.authorize = authorize
 
 
-@fault("intentions/precedence/01")
+@fault("intentions/precedence/01", "intentions/precedence/02")
 def prefers_wildcards() -> None:
     """Lets the least exact decide of the intentions that concern a pair."""
 

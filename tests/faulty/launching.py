@@ -63,7 +63,7 @@ def tells_nobody_who_it_is() -> None:
     _launched(renamed)
 
 
-@fault("environment/address/01", "custom/retrieve/01")
+@fault("custom/retrieve/01", "environment/address/01", "environment/address/02", "environment/address/03")
 def leads_custom_proxies_astray() -> None:
     """Leads custom proxies to the default port of the API, wherever that is."""
 

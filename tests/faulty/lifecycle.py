@@ -113,7 +113,12 @@ def dies_of_a_bad_command() -> None:
 
 
 @fault(
-    "lifecycle/crash/01", "token/stable/01", "lifecycle/adopt/02", "lifecycle/adopt/04", "dev/supervise/01"
+    "dev/supervise/01",
+    "lifecycle/adopt/02",
+    "lifecycle/adopt/04",
+    "lifecycle/adopt/07",
+    "lifecycle/crash/01",
+    "token/stable/01",
 )
 def gives_successors_other_tokens() -> None:
     """Starts a proxy again with a token that nobody knows."""
@@ -165,13 +170,13 @@ def restarts_all_for_one() -> None:
     handles(ProxyState.RUNNING, ev.Exited, crashed)
 
 
-@fault("lifecycle/backoff/01")
+@fault("lifecycle/backoff/01", "lifecycle/backoff/03")
 def waits_the_same_each_time() -> None:
     """Waits two seconds before each start of a proxy that crashes, and never longer."""
     timed(backoff_limit=2.0)
 
 
-@fault("lifecycle/reload/01", "lifecycle/reload/05")
+@fault("lifecycle/reload/01", "lifecycle/reload/03", "lifecycle/reload/05")
 def restarts_on_reload() -> None:
     """Restarts every proxy when it is reloaded, whether anything has changed or not."""
     honest, put = LocalState.reconcile, ProcessFeed.proxy_put
@@ -258,7 +263,7 @@ def refuses_plain_services() -> None:
     agent_services._require_service = require
 
 
-@fault("security/root/02", "security/root/06")
+@fault("security/root/02", "security/root/03", "security/root/04", "security/root/06")
 def registers_nothing_as_root() -> None:
     """Leaves managed proxies out of the catalog where it may not start them."""
     honest = LocalState._define_proxy
@@ -270,7 +275,7 @@ def registers_nothing_as_root() -> None:
     LocalState._define_proxy = define  # type: ignore[method-assign]
 
 
-@fault("security/root/03")
+@fault("security/root/03", "security/root/04")
 def never_starts_as_root() -> None:
     """Starts no managed proxies as root, also when it was told to."""
     from reference.agent import agent

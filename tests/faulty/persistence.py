@@ -85,7 +85,7 @@ def keeps_pids_elsewhere() -> None:
     RealWorld._pid_path = staticmethod(path)  # type: ignore[method-assign]
 
 
-@fault("persistence/pidfile/02")
+@fault("persistence/pidfile/02", "persistence/pidfile/03")
 def writes_the_first_pid_only() -> None:
     """Writes the pid of a proxy when there is no pid file yet, and leaves it alone when there is."""
     honest = RealWorld._write_pid_file

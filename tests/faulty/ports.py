@@ -20,6 +20,7 @@ from tests.faulty import fault
     "ports/exhaustion/03",
     "ports/range/02",
     "ports/range/03",
+    "ports/range/05",
     "ports/taken/01",
 )
 def hands_out_ports_twice() -> None:
@@ -108,7 +109,7 @@ def never_takes_a_port_back() -> None:
     services.choose_port = fresh
 
 
-@fault("ports/fixed/01")
+@fault("ports/fixed/01", "ports/fixed/03")
 def knows_better_than_bind_port() -> None:
     """Takes a ``bind_port`` outside of its range for none."""
     honest = services.LocalState._define_proxy

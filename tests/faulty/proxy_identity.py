@@ -40,6 +40,7 @@ NO_CHECK_TIME = 0x200000
     "proxy/identity/03",
     "proxy/identity/04",
     "proxy/identity/05",
+    "proxy/identity/11",
     in_proxy=True,
 )
 def takes_any_date_and_name() -> None:

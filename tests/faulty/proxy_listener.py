@@ -156,7 +156,14 @@ def compares_no_trust_domains() -> None:
     ServiceId.matches = matches  # type: ignore[method-assign]
 
 
-@fault("proxy/upstream/02", "proxy/upstream/07", in_proxy=True)
+@fault(
+    "proxy/upstream/02",
+    "proxy/upstream/05",
+    "proxy/upstream/07",
+    "proxy/upstream/08",
+    "proxy/upstream/09",
+    in_proxy=True,
+)
 def shows_no_certificate() -> None:
     """Its proxies show no certificate of their own to destinations that are no proxies of the agent."""
 
@@ -202,6 +209,7 @@ def garbles_long_streams() -> None:
     "proxy/listener/05",
     "proxy/listener/06",
     "proxy/listener/08",
+    "proxy/listener/09",
     in_proxy=True,
 )
 def serves_its_like_only() -> None:
@@ -217,7 +225,7 @@ def serves_its_like_only() -> None:
     inbound.handshake = handshake
 
 
-@fault("proxy/traffic/03", in_proxy=True)
+@fault("proxy/traffic/03", "proxy/traffic/05", in_proxy=True)
 def ends_both_directions() -> None:
     """Its proxies drop what is still to come when one side has ended its direction."""
     honest = Relay._settle
@@ -231,7 +239,7 @@ def ends_both_directions() -> None:
     Relay._settle = settle  # type: ignore[method-assign]
 
 
-@fault("proxy/traffic/02", in_proxy=True)
+@fault("proxy/traffic/01", "proxy/traffic/02", "proxy/traffic/03", "proxy/traffic/06", in_proxy=True)
 def carries_one_at_a_time() -> None:
     """Its proxies refuse a second connection to an upstream while there is one."""
     honest = Outbound._admit
@@ -247,7 +255,7 @@ def _old(made: ssl.SSLContext) -> None:
     made.set_ciphers("ALL:@SECLEVEL=0")
 
 
-@fault("proxy/listener/04", in_proxy=True)
+@fault("proxy/listener/04", "proxy/listener/09", in_proxy=True)
 def speaks_old_tls() -> None:
     """Its proxies speak any TLS, from 1.0 on."""
 
@@ -260,7 +268,14 @@ def puts_up_with_old_tls() -> None:
     _context(_old, server=False)
 
 
-@fault("proxy/listener/05", in_proxy=True)
+@fault(
+    "proxy/listener/04",
+    "proxy/listener/05",
+    "proxy/listener/06",
+    "proxy/listener/08",
+    "proxy/listener/09",
+    in_proxy=True,
+)
 def is_offended_by_garbage() -> None:
     """Its proxies serve nobody any more once a handshake has failed."""
     honest = Inbound._admit
@@ -365,7 +380,7 @@ def binds_upstreams_to_one_address() -> None:
     config._upstream = local
 
 
-@fault("proxy/upstream/05", in_proxy=True)
+@fault("proxy/upstream/05", "proxy/upstream/06", in_proxy=True)
 def keeps_clients_waiting() -> None:
     """Its proxies leave a client's connection open when they find nobody to connect it to."""
     honest = Outbound.serve
@@ -378,7 +393,7 @@ def keeps_clients_waiting() -> None:
     Outbound.serve = serve  # type: ignore[method-assign]
 
 
-@fault("proxy/update/01", in_proxy=True)
+@fault("proxy/update/01", "proxy/update/03", "proxy/update/05", in_proxy=True)
 def opens_no_upstream_later() -> None:
     """Its proxies open the upstreams that they are told of first, and none later."""
     honest = Service._change_upstreams
@@ -390,7 +405,7 @@ def opens_no_upstream_later() -> None:
     Service._change_upstreams = change  # type: ignore[method-assign]
 
 
-@fault("proxy/update/02", in_proxy=True)
+@fault("proxy/update/02", "proxy/update/03", in_proxy=True)
 def closes_no_upstream() -> None:
     """Its proxies go on serving an upstream that was taken away from them."""
     honest = Service._change_upstreams
@@ -401,7 +416,7 @@ def closes_no_upstream() -> None:
     Service._change_upstreams = change  # type: ignore[method-assign]
 
 
-@fault("stopping/builtin/01", "lifecycle/survive/06", "proxy/drain/01", in_proxy=True)
+@fault("lifecycle/survive/06", "proxy/drain/01", "proxy/drain/02", "stopping/builtin/01", in_proxy=True)
 def will_not_end() -> None:
     """Its proxies begin anew when they are asked to end with SIGTERM."""
 
@@ -430,7 +445,7 @@ def goes_where_it_was_sent_first() -> None:
     Service._change_public = change_public  # type: ignore[method-assign]
 
 
-@fault("proxy/update/01", in_proxy=True)
+@fault("proxy/update/01", "proxy/update/05", in_proxy=True)
 def starts_over_with_each_change() -> None:
     """Its proxies cut the connections of all upstreams when one is added."""
     honest = Service._change_upstreams

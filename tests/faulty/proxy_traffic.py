@@ -35,7 +35,7 @@ def forgets_descriptors() -> None:
     inbound.Inbound._admit = admit  # type: ignore[method-assign]
 
 
-@fault("proxy/away/01", "proxy/away/02", in_proxy=True)
+@fault("proxy/away/01", "proxy/away/02", "proxy/away/03", in_proxy=True)
 def hangs_on_its_agent() -> None:
     """Its proxies refuse everybody while they cannot ask their agent, and cut all connections when it goes."""
     honest = Watch._get

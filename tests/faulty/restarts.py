@@ -67,7 +67,7 @@ def starts_proxies_that_cannot_ask() -> None:
     agent.api_address = somewhere
 
 
-@fault("environment/address/03", "environment/address/05")
+@fault("environment/address/02", "environment/address/03", "environment/address/05")
 def sends_proxies_to_the_plain_port() -> None:
     """Leads its proxies to the plain port also where it speaks HTTPS."""
     honest = environment.api_address

@@ -93,7 +93,13 @@ def is_patient() -> None:
     timed(stop_grace=9.0)
 
 
-@fault("stopping/deregister/01", "lifecycle/reload/03")
+@fault(
+    "lifecycle/reload/03",
+    "stopping/deregister/01",
+    "stopping/deregister/03",
+    "stopping/deregister/05",
+    disturbs=("stopping/deregister/07",),
+)
 def starts_what_it_has_stopped() -> None:
     """Starts a proxy once more after it was stopped for good."""
     honest, forget = Supervisor._remove_running, Supervisor._forget
@@ -175,7 +181,7 @@ def forgets_what_waits() -> None:
     handles(ProxyState.BACKOFF, events.Removed, lambda self, proxy, event: None)
 
 
-@fault("stopping/deregister/08", "lifecycle/adopt/05", "lifecycle/adopt/07")
+@fault("lifecycle/adopt/05", "lifecycle/adopt/07", "lifecycle/adopt/12", "stopping/deregister/08")
 def cannot_stop_what_it_adopted() -> None:
     """Signals no process that it has not started itself."""
     honest = RealWorld._signal
@@ -188,7 +194,7 @@ def cannot_stop_what_it_adopted() -> None:
     RealWorld._signal = signal_own  # type: ignore[method-assign]
 
 
-@fault("dev/exit/01", "dev/exit/02", "dev/exit/03")
+@fault("dev/exit/01", "dev/exit/02", "dev/exit/03", "dev/exit/04")
 def leaves_proxies_of_development() -> None:
     """Leaves its proxies running when it ends, also where nobody can find them again."""
     honest, launch = ManagedProxies.shut_down, Linux.launch
@@ -215,7 +221,7 @@ def kills_what_has_changed() -> None:
     Supervisor._stop = stop  # type: ignore[method-assign]
 
 
-@fault("dev/exit/04")
+@fault("dev/exit/03", "dev/exit/04")
 def asks_and_does_not_look_back() -> None:
     """Asks its proxies to end when it ends where nobody can find them again, and does not wait for that."""
     honest, launch = ManagedProxies.shut_down, Linux.launch

@@ -24,7 +24,7 @@ def knows_no_bearers() -> None:
     exchange.presented = presented
 
 
-@fault("token/foreign/01", "token/carrier/01")
+@fault("token/carrier/01", "token/foreign/01", "token/foreign/02")
 def lets_tokens_read_one_service_more() -> None:
     """Lets a proxy read, besides the leaf of its own service, that of ``redis``."""
     honest = connect.leaf
@@ -40,7 +40,7 @@ def lets_tokens_read_one_service_more() -> None:
     connect.leaf = leaf
 
 
-@fault("token/own/01", "custom/retrieve/01")
+@fault("custom/retrieve/01", "token/own/01", "token/own/02")
 def closes_configuration_to_its_owner() -> None:
     """Refuses a custom proxy its configuration when it asks with its own token."""
     honest = connect._config_view
