@@ -37,8 +37,12 @@ _REPETITION = re.compile(r"repetition(\d+)")
 
 #: What a check raises when the implementation did wrong, or was silent. Anything else means that the suite did.
 _FAILURES = (
-    *(AssertionError, pytest.fail.Exception, Unreachable),
-    *(ProcessLookupError, ConnectionError, TimeoutError),
+    AssertionError,
+    pytest.fail.Exception,
+    Unreachable,
+    ProcessLookupError,
+    ConnectionError,
+    TimeoutError,
 )
 
 _settings = pytest.StashKey[RunSettings]()
