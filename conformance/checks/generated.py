@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from conformance.checks._situations import mesh, payload, proxy_config
+from conformance.checks._situations import Mesh, mesh, payload, proxy_config
 from conformance.checks.proxy_listener import MESSAGE, listener_of
 from conformance.instruments.echo import EchoServer
 from conformance.instruments.identities import agent_identity
@@ -136,7 +136,7 @@ def check_any_division_of_a_stream(lab: Lab) -> None:
         sent = payload(sum(stream.writes))
 
         def carried() -> bytes:
-            return _carried(pair.upstream_port, stream, sent, patience=lab.budget("data_path"))
+            return _carried(pair, stream, sent)
 
         # Whether the next connection is served at once is another requirement's business.
         received = lab.until("data_path", carried, what="something comes back")
@@ -147,11 +147,11 @@ def check_any_division_of_a_stream(lab: Lab) -> None:
     for_all(lab, _STREAMS, prove, examples=30, tell=str)
 
 
-def _carried(port: int, stream: _Stream, sent: bytes, *, patience: float) -> bytes:
+def _carried(pair: Mesh, stream: _Stream, sent: bytes) -> bytes:
     """What comes back of ``sent`` on a connection of its own."""
     received = bytearray()
     pieces = [sent[start:end] for start, end in pairwise(accumulate((0, *stream.writes)))]
-    with socket.create_connection(("127.0.0.1", port), patience) as connection, ThreadPoolExecutor(1) as pool:
+    with pair.connect() as connection, ThreadPoolExecutor(1) as pool:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces if stream.awaited else [sent]:
             writing = pool.submit(_send, connection, [piece] if stream.awaited else pieces)

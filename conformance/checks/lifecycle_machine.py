@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 from conformance.checks._situations import IDLE, converse, mesh, recorded, token_of
 from conformance.instruments.echo import EchoServer
 from conformance.plugin.lab import Lab
@@ -41,7 +39,7 @@ def check_standstill(lab: Lab) -> None:
     pair = mesh(lab, lab.use(EchoServer()))
     agent = pair.agent
     before = agent.proxies()
-    with socket.create_connection(("127.0.0.1", pair.upstream_port), lab.budget("data_path")) as connection:
+    with pair.connect() as connection:
         assert converse(connection, b"before") == b"before", "the pair does not carry bytes"
         with lab.standstill():
             lab.holds("pause", lambda: all(proxy.alive() for proxy in before), what="nobody ends")

@@ -116,8 +116,7 @@ def check_resets_are_passed_on(lab: Lab) -> None:
     pair = mesh(lab, application)
     lab.until("data_path", lambda: application.open == 0, what="the first connection is over")
     before = len(application.endings)
-    address, patience = ("127.0.0.1", pair.upstream_port), lab.budget("data_path")
-    with socket.create_connection(address, timeout=patience) as connection:
+    with pair.connect() as connection:
         connection.sendall(MESSAGE)
         assert _read_all(connection) == MESSAGE
         reset(connection)
@@ -125,7 +124,7 @@ def check_resets_are_passed_on(lab: Lab) -> None:
     assert application.endings[before:] == ["reset"], (
         "the application takes a broken connection for a complete one"
     )
-    with socket.create_connection(address, timeout=patience) as connection:
+    with pair.connect() as connection:
         connection.sendall(CandidServer.BREAK)
         try:
             broken = connection.recv(1) != b""
